@@ -1,0 +1,62 @@
+"""Find, name and fix what a classifier gets wrong, inside the notebook.
+
+Names load when they are first used: `import failviz` pulls in neither torch nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Annotations": "annotations",
+    "Evaluation": "evaluation",
+    "Explorer": "widget",
+    "FailureDirections": "discovery",
+    "Slice": "slices",
+    "Spotlight": "discovery",
+    "evaluate": "inference",
+    "verify": "verification",
+}
+_SUBPACKAGES = ("datasets", "encoders", "sources")
+
+__all__ = [
+    "Annotations",
+    "Evaluation",
+    "Explorer",
+    "FailureDirections",
+    "Slice",
+    "Spotlight",
+    "datasets",
+    "encoders",
+    "evaluate",
+    "sources",
+    "verify",
+]
+
+if TYPE_CHECKING:
+    from failviz import datasets, encoders, sources
+    from failviz.annotations import Annotations
+    from failviz.discovery import FailureDirections, Spotlight
+    from failviz.evaluation import Evaluation
+    from failviz.inference import evaluate
+    from failviz.slices import Slice
+    from failviz.verification import verify
+    from failviz.widget import Explorer
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"failviz.{_HOME[name]}"), name)
+    elif name in _SUBPACKAGES:
+        value = importlib.import_module(f"failviz.{name}")
+    else:
+        raise AttributeError(f"failviz has no {name!r}: see failviz.__all__.")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

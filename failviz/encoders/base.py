@@ -1,0 +1,78 @@
+"""What every image encoder shares: batching, progress, rows that are float32 numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from failviz._progress import progress as bar
+from failviz.sources import as_source
+
+
+class Encoder:
+    """Maps images to embeddings (n, d); subclasses say how one image is prepared and a batch encoded.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Put in eval mode and moved to `device`.
+    name : str
+        The name of the space that `evaluate(..., encoders=)` makes of it.
+    device : str or torch.device, optional
+        Default: the GPU when there is one, else the processor.
+    """
+
+    def __init__(self, model: torch.nn.Module, name: str, device: Any = None):
+        self.name = name
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._model = model.eval().to(self.device)
+
+    def encode_images(self, images: Any, *, batch_size: int = 64, progress: bool = True) -> np.ndarray:
+        """Embed images, in order.
+
+        Parameters
+        ----------
+        images : anything `failviz.sources.as_source` shows
+            Image arrays, files, a folder, a map-style data set.
+        batch_size : int
+        progress : bool
+            Show a progress bar.
+
+        Returns
+        -------
+        float32 array (n, d), not normalised.
+
+        Raises
+        ------
+        UnreadableExample
+            Naming the first image that cannot be read.
+        """
+        source = as_source(images)
+        return self._in_batches(
+            len(source), lambda row: self._prepare(source.image(row)), self._encode_batch, batch_size, progress
+        )
+
+    def _in_batches(self, n: int, item: Any, encode: Any, batch_size: int, progress: bool) -> np.ndarray:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+        if n == 0:
+            raise ValueError(f"{self.name} got nothing to encode.")
+        blocks = []
+        for start in bar(range(0, n, batch_size), desc=self.name, enabled=progress):
+            batch = torch.stack([item(row) for row in range(start, min(start + batch_size, n))])
+            with torch.inference_mode():
+                blocks.append(encode(batch.to(self.device)).float().cpu().numpy())
+        return np.concatenate(blocks)
+
+    def _prepare(self, image: Any) -> torch.Tensor:
+        """PIL image (RGB) to the tensor (3, h, w) that the model wants."""
+        raise TypeError(f"{type(self).__name__} does not say how an image is prepared")
+
+    def _encode_batch(self, batch: torch.Tensor) -> torch.Tensor:
+        """(b, 3, h, w) to (b, d)."""
+        raise TypeError(f"{type(self).__name__} does not say how a batch is encoded")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, device={str(self.device)!r})"

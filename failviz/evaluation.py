@@ -1,0 +1,322 @@
+"""The Evaluation: one frozen, aligned table of what one model did on one data set.
+
+One row per example: embeddings in one or more named spaces, and whatever is known of label,
+prediction, probabilities and loss. Nothing here knows about pixels; images, text, recommenders
+and tables are all rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from failviz import _checks
+from failviz._columns import aligned_columns, frozen
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Evaluation:
+    """Results of one model on one data set, aligned row by row and never changed.
+
+    Missing columns are derived where they can be: predictions from probs, losses from probs and
+    labels, `errors` from predictions and labels.
+
+    Parameters
+    ----------
+    embeddings : array (n, d) or dict of {space name: array (n, d)}
+        Kept as float16 or float32, memory-mapped arrays stay so; anything else becomes float32.
+        Not copied: do not write into them afterwards.
+    labels, predictions : (n,) class numbers or class names, optional
+    probs : (n, n_classes), optional
+        Class probabilities; rows sum to one within 1e-3.
+    losses : (n,), optional
+        Loss of each example, in nats for cross-entropy.
+    weights : (n,), optional
+        How many examples each row stands for, >= 0; default 1.
+    ids : (n,), optional
+        Stable, unique names of the examples; default "0" to "n-1".
+    metadata : any dataframe or dict of columns, optional
+        Facts about the examples that a person may colour, filter or group by.
+    class_names : list of str, optional
+    source : optional
+        Something that can show example i, see `failviz.sources`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        In one line: which column, which row, what to do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ev = Evaluation(np.eye(4), labels=[0, 1, 1, 0], predictions=[0, 1, 0, 0])
+    >>> ev.error_rate
+    0.25
+    """
+
+    def __init__(
+        self,
+        embeddings: Any,
+        *,
+        labels: Any = None,
+        predictions: Any = None,
+        probs: Any = None,
+        losses: Any = None,
+        weights: Any = None,
+        ids: Iterable[object] | None = None,
+        metadata: Any = None,
+        class_names: Iterable[object] | None = None,
+        source: Any = None,
+    ):
+        columns = aligned_columns(
+            embeddings, labels, predictions, probs, losses, weights, ids, metadata, class_names, source
+        )
+        for name, value in columns.items():
+            super().__setattr__(name, value)
+
+    labels: np.ndarray | None
+    predictions: np.ndarray | None
+    probs: np.ndarray | None
+    losses: np.ndarray | None
+    weights: np.ndarray
+    ids: np.ndarray
+    metadata: pd.DataFrame | None
+    class_names: list[str] | None
+    source: Any
+    _spaces: dict[str, np.ndarray]
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an Evaluation does not change: build another one with the new {name}.")
+
+    # -- what it holds ---------------------------------------------------------------------
+
+    @property
+    def n_examples(self) -> int:
+        return len(self.ids)
+
+    def __len__(self) -> int:
+        return self.n_examples
+
+    @cached_property
+    def n_classes(self) -> int:
+        """Number of classes: of the names, else of the probabilities, else the highest number seen plus one."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        if self.probs is not None:
+            return self.probs.shape[1]
+        columns = [column for column in (self.labels, self.predictions) if column is not None]
+        if not columns:
+            raise ValueError("this Evaluation has no classes: give it labels, predictions, probs or class_names.")
+        return int(max(column.max() for column in columns)) + 1
+
+    def class_name(self, class_number: int) -> str:
+        """The name of a class, or "class 3" when names were not given."""
+        return self.class_names[class_number] if self.class_names is not None else f"class {class_number}"
+
+    @property
+    def spaces(self) -> list[str]:
+        """Names of the embedding spaces; the first is the default."""
+        return list(self._spaces)
+
+    def space(self, name: str | None = None) -> np.ndarray:
+        """Embeddings (n, d) of one space; the first one when no name is given."""
+        if name is None:
+            name = self.spaces[0]
+        if name not in self._spaces:
+            raise ValueError(
+                f"there is no space {name!r} in this Evaluation, only {', '.join(map(repr, self.spaces))}."
+            )
+        return self._spaces[name]
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """Boolean (n,): prediction differs from label."""
+        self.require("labels", "predictions", by="errors")
+        assert self.labels is not None and self.predictions is not None
+        return frozen(self.labels != self.predictions)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Boolean (n,): prediction equals label."""
+        return ~self.errors
+
+    @property
+    def error_rate(self) -> float:
+        """Weighted share of wrong examples, in [0, 1]."""
+        return float(np.average(self.errors, weights=self.weights))
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """float32 (n,): probability of the predicted class."""
+        self.require("probs", by="confidence")
+        assert self.probs is not None and self.predictions is not None
+        return frozen(self.probs[np.arange(self.n_examples), self.predictions])
+
+    def require(self, *columns: str, by: str) -> None:
+        """Refuse, in a sentence, when a column that `by` needs is missing."""
+        cure = {
+            "labels": "give it labels",
+            "predictions": "give it predictions, or probs",
+            "probs": "give it probs",
+            "losses": "give it probs and labels, or losses",
+            "metadata": "give it metadata",
+        }
+        for column in columns:
+            if getattr(self, column) is None:
+                raise ValueError(f"{by} needs {column}, and this Evaluation has none: {cure[column]}.")
+
+    # -- identity --------------------------------------------------------------------------
+
+    def row_hashes(self, space: str | None = None) -> np.ndarray:
+        """uint64 (n,): a fingerprint of each row of a space, equal for equal float32 values.
+
+        Ids prove nothing across data sets; these tell whether an example was in another one.
+        """
+        array = self.space(space)
+        odd = np.random.default_rng(0x5EED).integers(0, 2**63, size=array.shape[1], dtype=np.uint64) * 2 + 1
+        hashes = np.empty(len(array), dtype=np.uint64)
+        for start, block in _checks.row_chunks(array):
+            words = (np.ascontiguousarray(block, dtype=np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
+            words ^= words >> np.uint64(15)
+            mixed = (words * odd).sum(axis=1, dtype=np.uint64)
+            mixed ^= mixed >> np.uint64(29)
+            mixed *= np.uint64(0xBF58476D1CE4E5B9)
+            hashes[start : start + len(block)] = mixed ^ (mixed >> np.uint64(32))
+        return hashes
+
+    @cached_property
+    def hash(self) -> str:
+        """Hexadecimal fingerprint of ids, outcome columns and every space."""
+        digest = hashlib.sha256()
+        for name in self.spaces:
+            digest.update(name.encode())
+            digest.update(self.row_hashes(name).tobytes())
+        for column in ("labels", "predictions", "probs", "losses", "weights"):
+            values = getattr(self, column)
+            digest.update(column.encode() + (b"" if values is None else np.ascontiguousarray(values).tobytes()))
+        digest.update("\x1f".join(self.ids).encode())
+        digest.update("\x1f".join(self.class_names or []).encode())
+        return digest.hexdigest()
+
+    def rows_of(self, ids: Iterable[object]) -> np.ndarray:
+        """Row numbers (int64) of the given ids, in their order; an unknown id is refused by name."""
+        position = self._position
+        rows = []
+        for wanted in [ids] if isinstance(ids, str) else ids:
+            row = position.get(str(wanted))
+            if row is None:
+                raise ValueError(f"there is no example with id {str(wanted)!r} in this Evaluation.")
+            rows.append(row)
+        return np.array(rows, dtype=np.int64)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {name: row for row, name in enumerate(self.ids.tolist())}
+
+    # -- parts of it -----------------------------------------------------------------------
+
+    def take(self, rows_or_mask: Any) -> Evaluation:
+        """The Evaluation of some of the examples, in the order given; they keep their ids."""
+        rows = _checks.rows(rows_or_mask, self.n_examples)
+        if len(rows) == 0:
+            raise ValueError("take got no rows: an Evaluation needs at least one example.")
+
+        def part(column: np.ndarray | None) -> np.ndarray | None:
+            return None if column is None else column[rows]
+
+        return Evaluation(
+            {name: array[rows] for name, array in self._spaces.items()},
+            labels=part(self.labels),
+            predictions=part(self.predictions),
+            probs=part(self.probs),
+            losses=part(self.losses),
+            weights=part(self.weights),
+            ids=self.ids[rows],
+            metadata=None if self.metadata is None else self.metadata.iloc[rows],
+            class_names=self._all_names(),
+            source=None if self.source is None else self.source.take(rows),
+        )
+
+    def _all_names(self) -> list[str] | None:
+        """Class names, made up where there are none, so that a part keeps all its classes."""
+        if self.class_names is not None or (self.labels is None and self.predictions is None):
+            return self.class_names
+        return [self.class_name(number) for number in range(self.n_classes)]
+
+    def split(
+        self, fraction: float, *, stratify: bool = True, random_state: Any = None
+    ) -> tuple[Evaluation, Evaluation]:
+        """Two disjoint Evaluations, the first with this share of the examples.
+
+        With `stratify`, every combination of label and outcome is divided in the same proportion.
+        """
+        from sklearn.utils import check_random_state
+
+        _checks.fraction(fraction, "fraction")
+        rng = check_random_state(random_state)
+        stratum = np.zeros(self.n_examples, dtype=np.int64)
+        if stratify and self.labels is not None:
+            stratum = self.labels * 2 + (self.errors if self.predictions is not None else 0)
+        shuffled = rng.permutation(self.n_examples)
+        order = shuffled[np.argsort(stratum[shuffled], kind="stable")]
+        # Walking through the strata one after another, row k goes first when k * fraction passes a whole number.
+        passed = np.floor((np.arange(len(order)) + 1) * fraction) > np.floor(np.arange(len(order)) * fraction)
+        if passed.all() or not passed.any():
+            raise ValueError(f"a fraction of {fraction} of {self.n_examples} examples leaves one side empty.")
+        return self.take(np.sort(order[passed])), self.take(np.sort(order[~passed]))
+
+    def to_frame(self) -> pd.DataFrame:
+        """pandas DataFrame indexed by id: names of label and prediction, outcome, loss, confidence, metadata."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {}
+        for name in ("labels", "predictions"):
+            values = getattr(self, name)
+            if values is not None:
+                named = np.array([self.class_name(number) for number in range(self.n_classes)])
+                columns[name[:-1]] = named[values]
+        if self.labels is not None and self.predictions is not None:
+            columns["correct"] = self.correct
+        if self.losses is not None:
+            columns["loss"] = self.losses
+        if self.probs is not None:
+            columns["confidence"] = self.confidence
+        columns["weight"] = self.weights
+        for name, values in () if self.metadata is None else self.metadata.items():
+            columns[f"{name} (metadata)" if name in columns else str(name)] = values.to_numpy()
+        return pd.DataFrame(columns, index=pd.Index(self.ids, name="id"))
+
+    # -- on disk ---------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a folder of `.npy` arrays and `evaluation.json`; an older one is replaced whole.
+
+        The source is not saved: give it again to `load`.
+        """
+        from failviz._evaluation_format import write
+
+        write(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
+        """Open a saved Evaluation; embeddings are memory-mapped, nothing is unpickled."""
+        from failviz._evaluation_format import read
+
+        return read(path, source=source)
+
+    def __repr__(self) -> str:
+        parts = [f"{self.n_examples:,} examples"]
+        if self.labels is not None or self.predictions is not None or self.class_names is not None:
+            parts.append(f"{self.n_classes} classes")
+        if self.labels is not None and self.predictions is not None:
+            parts.append(f"{self.error_rate:.1%} wrong")
+        spaces = ", ".join(f"{name} ({array.shape[1]})" for name, array in self._spaces.items())
+        known = [name for name in ("labels", "predictions", "probs", "losses") if getattr(self, name) is not None]
+        return f"Evaluation({', '.join(parts)}; spaces {spaces}; columns {', '.join(known) or 'none'})"

@@ -1,0 +1,228 @@
+"""A slice: a subpopulation of one Evaluation, soft or hard, whichever method found it.
+
+The same object stands for a failure direction, a spotlight, a tree leaf, a mixture component
+and a hand-drawn lasso, so that everything downstream (tests, pictures, remedies) is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from failviz.evaluation import Evaluation
+
+Scope: TypeAlias = str | tuple[str, int]
+"""The group in which a slice is defined: ("label", c), ("prediction", c) or "all"."""
+
+DRAWN = "drawn by hand"
+
+
+def scope_mask(scope: Scope, evaluation: Evaluation) -> np.ndarray:
+    """Boolean (n,): the examples of `evaluation` that lie in `scope`."""
+    if scope == "all":
+        return np.ones(evaluation.n_examples, dtype=bool)
+    if isinstance(scope, str):
+        raise ValueError(f"a scope is 'all', ('label', c) or ('prediction', c), not {scope!r}.")
+    kind, class_number = scope
+    column = {"label": evaluation.labels, "prediction": evaluation.predictions}.get(kind)
+    if column is None:
+        raise ValueError(f"scope {scope!r} needs {kind}s, and this Evaluation has none.")
+    return column == class_number
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Slice:
+    """A named subpopulation of one Evaluation.
+
+    Build one with `Slice.of(evaluation, ...)` or `Slice.drawn(evaluation, ids)`.
+
+    Attributes
+    ----------
+    ids : str array (n,)
+        The examples of the Evaluation, in its order.
+    scores : float64 array (n,)
+        Larger = more typical of this failure mode; -inf outside the scope.
+    weights : float64 array (n,)
+        Soft membership in [0, 1]; 0 outside the scope.
+    scope : ("label", c), ("prediction", c) or "all"
+        The group in which the slice is defined and against which it is tested.
+    name, method : str
+        What a person calls it; what found it.
+    direction : array (d,) or None
+        Points toward failure in the finder's own coordinates.
+    rule, caption : str or None
+        The slice in words: a predicate, a sentence.
+    stats : dict
+        Facts from the data the finder was fitted on: in-sample unless a key says otherwise.
+    evaluation_hash : str
+        `Evaluation.hash` of the data it belongs to.
+    seen : dict of {space name: sorted uint64 array}
+        Row hashes of the data that chose it; `verify` refuses to judge it there.
+    is_drawn, uses_outcome : bool
+        Drawn by a person, or membership reads the outcome: shown, never confirmed.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+    weights: np.ndarray
+    scope: Scope
+    name: str
+    method: str
+    evaluation_hash: str
+    direction: np.ndarray | None = None
+    rule: str | None = None
+    caption: str | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
+    seen: Mapping[str, np.ndarray] = field(default_factory=dict)
+    is_drawn: bool = False
+    uses_outcome: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        evaluation: Evaluation,
+        *,
+        scores: np.ndarray,
+        weights: np.ndarray,
+        scope: Scope,
+        name: str,
+        method: str,
+        **facts: Any,
+    ) -> Slice:
+        """A slice of `evaluation`; scores and weights outside the scope become -inf and 0.
+
+        Raises
+        ------
+        ValueError
+            When shapes do not fit, a weight leaves [0, 1] or a score in scope is NaN.
+        """
+        n = evaluation.n_examples
+        inside = scope_mask(scope, evaluation)
+        checked: dict[str, Any] = {}
+        for column, values, outside in (("scores", scores, -np.inf), ("weights", weights, 0.0)):
+            values = np.asarray(values, dtype=np.float64)
+            if values.shape != (n,):
+                raise ValueError(f"slice {column} must have shape ({n},), one per example, not {values.shape}.")
+            values = np.where(inside, values, outside)
+            if np.isnan(values).any():
+                raise ValueError(f"slice {column} row {int(np.flatnonzero(np.isnan(values))[0])} is NaN.")
+            values.setflags(write=False)
+            checked[column] = values
+        if ((checked["weights"] < 0) | (checked["weights"] > 1)).any():
+            raise ValueError("slice weights must lie between 0 and 1.")
+        return cls(
+            ids=evaluation.ids,
+            scope=scope,
+            name=name,
+            method=method,
+            evaluation_hash=evaluation.hash,
+            **checked,
+            **facts,
+        )
+
+    @classmethod
+    def drawn(cls, evaluation: Evaluation, ids: Iterable[str], name: str = "drawn slice", **facts: Any) -> Slice:
+        """A slice made of chosen examples, as a lasso makes it; unknown ids are refused."""
+        member = np.zeros(evaluation.n_examples)
+        member[evaluation.rows_of(ids)] = 1.0
+        return cls.of(
+            evaluation, scores=member, weights=member, scope="all", name=name, method=DRAWN, is_drawn=True, **facts
+        )
+
+    @property
+    def is_member(self) -> np.ndarray:
+        """Boolean (n,): weight at least one half."""
+        return self.weights >= 0.5
+
+    @property
+    def in_scope(self) -> np.ndarray:
+        """Boolean (n,): rows with a score."""
+        return self.scores > -np.inf
+
+    @property
+    def members(self) -> np.ndarray:
+        """Ids of the members, in the order of the Evaluation."""
+        return self.ids[self.is_member]
+
+    def __len__(self) -> int:
+        return int(self.is_member.sum())
+
+    def __bool__(self) -> bool:
+        return True  # an empty slice is still a slice
+
+    def renamed(self, name: str) -> Slice:
+        """The same slice under another name."""
+        return replace(self, name=name)
+
+    def jaccard(self, other: Slice) -> float:
+        """Members in common over members in either, in [0, 1]; two empty slices give 1."""
+        self._require_same(other)
+        both, either = self.is_member & other.is_member, self.is_member | other.is_member
+        return float(both.sum() / either.sum()) if either.any() else 1.0
+
+    def __and__(self, other: Slice) -> Slice:
+        """Members of both: the smaller weight and the smaller score of the two."""
+        return self._combined(other, "and", np.minimum)
+
+    def __or__(self, other: Slice) -> Slice:
+        """Members of either: the larger weight and the larger score of the two."""
+        return self._combined(other, "or", np.maximum)
+
+    def __sub__(self, other: Slice) -> Slice:
+        """Members of this slice that are not members of the other."""
+        self._require_same(other)
+        weights = np.minimum(self.weights, 1 - other.weights)
+        scores = np.where(
+            self.in_scope, np.minimum(self.scores, np.where(other.in_scope, -other.scores, np.inf)), -np.inf
+        )
+        return self._derived(other, "without", self.scope, scores, weights)
+
+    def __invert__(self) -> Slice:
+        """The rest of the scope."""
+        weights = np.where(self.in_scope, 1 - self.weights, 0.0)
+        scores = np.where(self.in_scope, -self.scores, -np.inf)
+        return replace(self, scores=scores, weights=weights, name=f"not {self.name}", direction=None, stats={})
+
+    def _require_same(self, other: Slice) -> None:
+        if not isinstance(other, Slice):
+            raise TypeError(f"a Slice combines with another Slice, not with {type(other).__name__}.")
+        if self.evaluation_hash != other.evaluation_hash:
+            raise ValueError(
+                f"{self.name!r} and {other.name!r} belong to different Evaluations and cannot be combined."
+            )
+
+    def _combined(self, other: Slice, word: str, extreme: np.ufunc) -> Slice:
+        self._require_same(other)
+        if self.scope == other.scope:
+            scope = self.scope
+        elif extreme is np.minimum and "all" in (self.scope, other.scope):
+            scope = other.scope if self.scope == "all" else self.scope
+        else:
+            scope = "all"
+        return self._derived(
+            other, word, scope, extreme(self.scores, other.scores), extreme(self.weights, other.weights)
+        )
+
+    def _derived(self, other: Slice, word: str, scope: Scope, scores: np.ndarray, weights: np.ndarray) -> Slice:
+        seen = dict(self.seen)
+        for space, hashes in other.seen.items():
+            seen[space] = np.union1d(seen[space], hashes) if space in seen else hashes
+        return Slice(
+            ids=self.ids,
+            scores=scores,
+            weights=weights,
+            scope=scope,
+            name=f"{self.name} {word} {other.name}",
+            method=self.method if self.method == other.method else f"{self.method} {word} {other.method}",
+            evaluation_hash=self.evaluation_hash,
+            seen=seen,
+            is_drawn=self.is_drawn or other.is_drawn,
+            uses_outcome=self.uses_outcome or other.uses_outcome,
+        )
+
+    def __repr__(self) -> str:
+        return f"Slice({self.name!r}, {len(self):,} of {int(self.in_scope.sum()):,} examples, {self.method})"

@@ -1,0 +1,151 @@
+"""Verdicts: what held-out data says about slices, as numbers, as words and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+from failviz.slices import Slice
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What held-out data says about one slice.
+
+    Attributes
+    ----------
+    slice : Slice
+    n, n_errors : int
+        Members and wrong members.
+    error_rate : float
+        Of the members, in [0, 1]; NaN when there are none.
+    class_error_rate, rest_n : float, int
+        Error rate and size of the rest of the scope. For a slice over all classes the rest is
+        weighted to the slice's own mix of labels, so that hard classes do not pass for a slice.
+    lift : float
+        error_rate / class_error_rate.
+    low, high : float
+        95% Wilson interval of error_rate.
+    p, q : float
+        One-sided exact p-value against the scope, and its Benjamini-Hochberg adjustment;
+        NaN where no test was made.
+    confirmed : bool
+        q at most the level asked for, on data the finder has not seen.
+    needs : int or None
+        About how many more members a test would need for 80% power at the rate observed;
+        None when confirmed, or when the members are not worse than the rest.
+    in_sample : bool
+        True when these are the data that chose the slice: the rates are then not a test.
+    caution : str
+        What to keep in mind; empty when nothing.
+    stability : float
+        Agreement over refits; NaN, as verify does not refit yet.
+    """
+
+    slice: Slice
+    n: int
+    n_errors: int
+    error_rate: float
+    class_error_rate: float
+    rest_n: int
+    lift: float
+    low: float
+    high: float
+    p: float
+    q: float
+    confirmed: bool
+    needs: int | None
+    in_sample: bool = False
+    caution: str = ""
+    stability: float = math.nan
+
+    @property
+    def drawn(self) -> bool:
+        """True for a slice drawn by hand while looking at these data."""
+        return self.slice.is_drawn
+
+    @property
+    def words(self) -> str:
+        """The verdict as a person reads it."""
+        if self.drawn:
+            return "drawn on these data"
+        if self.slice.uses_outcome:
+            return "reads the outcome"
+        if self.in_sample:
+            return "seen while searching"
+        if self.confirmed:
+            return "confirmed"
+        return f"needs about {self.needs:,} more" if self.needs else "not confirmed"
+
+
+class Verdicts(Sequence[Verdict]):
+    """The verdicts of several slices judged together; prints as a table."""
+
+    def __init__(self, verdicts: Iterable[Verdict]):
+        self._verdicts = tuple(verdicts)
+
+    @overload
+    def __getitem__(self, index: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, index: slice) -> Verdicts: ...
+    def __getitem__(self, index: int | slice) -> Verdict | Verdicts:
+        return Verdicts(self._verdicts[index]) if isinstance(index, slice) else self._verdicts[index]
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return iter(self._verdicts)
+
+    @property
+    def confirmed(self) -> list[Slice]:
+        """The slices that held-out data confirms, in order."""
+        return [verdict.slice for verdict in self if verdict.confirmed]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per slice; rates in [0, 1]."""
+        import pandas as pd
+
+        names = ("n", "error_rate", "class_error_rate", "lift", "low", "high", "p", "q", "stability", "confirmed")
+        rows = [
+            {"slice": v.slice.name, "method": v.slice.method}
+            | {name: getattr(v, name) for name in names}
+            | {"needs": v.needs}
+            for v in self
+        ]
+        frame = pd.DataFrame(rows, columns=["slice", "method", *names, "needs"])
+        return frame.astype({"needs": "Int64", "confirmed": bool, "n": int})
+
+    def _readable(self) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(
+            {
+                "slice": [v.slice.name for v in self],
+                "found by": [v.slice.method for v in self],
+                "wrong": [f"{v.n_errors} of {v.n}" for v in self],
+                "error rate": [f"{v.error_rate:.0%} [{v.low:.0%}, {v.high:.0%}]" if v.n else "" for v in self],
+                "elsewhere": ["" if math.isnan(v.class_error_rate) else f"{v.class_error_rate:.0%}" for v in self],
+                "verdict": [v.words for v in self],
+            }
+        )
+
+    @property
+    def _cautions(self) -> list[str]:
+        return sorted({v.caution for v in self if v.caution})
+
+    def __repr__(self) -> str:
+        if not self._verdicts:
+            return "no slices"
+        return "\n".join([self._readable().to_string(index=False), *(f"note: {c}" for c in self._cautions)])
+
+    def _repr_html_(self) -> str:
+        if not self._verdicts:
+            return "<p>no slices</p>"
+        notes = "".join(f"<p><small>Note: {caution}.</small></p>" for caution in self._cautions)
+        return self._readable().to_html(index=False, border=0, escape=True) + notes

@@ -1,0 +1,46 @@
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import failviz
+from failviz import cli
+
+
+def test_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out.strip() == f"failviz {failviz.__version__}"
+    project = (cli.Path(failviz.__file__).parent.parent / "pyproject.toml").read_text()
+    assert f'version = "{failviz.__version__}"' in project
+
+
+def test_a_taken_port_is_said_clearly(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert cli.main(["demo", "--port", str(port)]) == 1
+    assert f"port {port} is taken" in capsys.readouterr().err
+    assert cli.main(["demo", "--port", "99999"]) == 1
+
+
+def test_demo_opens_jupyterlab_on_the_quickstart(monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
+    monkeypatch.setenv("BROWSER", "none")
+    assert cli.main(["demo", "--port", "8973"]) == 0
+    (command,) = started
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"] and "--ServerApp.open_browser=False" in command
+    assert "http://127.0.0.1:8973/lab/tree/01-quickstart.ipynb?token=" in capsys.readouterr().out
+
+
+def test_a_copied_notebook_is_never_overwritten(tmp_path):
+    assert cli.notebooks_folder(None).name == "notebooks"
+    folder = cli.notebooks_folder(tmp_path / "mine")
+    notebook = folder / cli.QUICKSTART
+    assert notebook.exists()
+    notebook.write_text("my own")
+    cli.notebooks_folder(folder)
+    assert notebook.read_text() == "my own"

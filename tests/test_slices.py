@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from failviz import Evaluation, Slice
+
+
+@pytest.fixture
+def ev():
+    return Evaluation(np.eye(6), labels=[0, 0, 0, 1, 1, 1], predictions=[0, 1, 0, 1, 0, 1])
+
+
+def of(ev, scores, weights, scope="all", **facts):
+    return Slice.of(ev, scores=scores, weights=weights, scope=scope, name=facts.pop("name", "s"), method="m", **facts)
+
+
+def test_rows_out_of_scope_have_no_score_and_no_weight(ev):
+    s = of(ev, np.arange(6), np.ones(6), scope=("label", 1))
+    assert s.scores.tolist() == [-np.inf] * 3 + [3, 4, 5] and s.weights.tolist() == [0, 0, 0, 1, 1, 1]
+    assert s.members.tolist() == ["3", "4", "5"] and s.in_scope.tolist() == [False] * 3 + [True] * 3 and len(s) == 3
+
+
+def test_algebra(ev):
+    a, b = Slice.drawn(ev, ["0", "1"], "a"), Slice.drawn(ev, ["1", "2"], "b")
+    assert (a & b).members.tolist() == ["1"]
+    assert (a | b).members.tolist() == ["0", "1", "2"]
+    assert (a - b).members.tolist() == ["0"]
+    assert (~a).members.tolist() == ["2", "3", "4", "5"]
+    assert a.jaccard(b) == pytest.approx(1 / 3)
+    assert (a & b).is_drawn and (a | b).name == "a or b"
+
+
+def test_a_part_of_a_scoped_slice_keeps_its_scope_and_its_provenance(ev):
+    seen = {"embedding": np.array([1, 2], dtype=np.uint64)}
+    directed = of(ev, np.arange(6), np.ones(6), scope=("label", 1), seen=seen)
+    other = of(ev, np.arange(6), np.ones(6), seen={"embedding": np.array([2, 9], dtype=np.uint64)})
+    both = directed & other
+    assert both.scope == ("label", 1) and both.seen["embedding"].tolist() == [1, 2, 9]
+    assert (~directed).members.tolist() == []
+
+
+def test_slices_of_two_evaluations_do_not_mix(ev):
+    other = Slice.drawn(ev.take([0, 1]), ["0"])
+    with pytest.raises(ValueError, match="different Evaluations"):
+        _ = Slice.drawn(ev, ["0"]) & other
+    with pytest.raises(TypeError, match="another Slice"):
+        _ = Slice.drawn(ev, ["0"]) | 3
+
+
+@pytest.mark.parametrize(
+    ("scores", "weights", "message"),
+    [
+        (np.ones(5), np.ones(6), r"scores must have shape \(6,\)"),
+        (np.full(6, np.nan), np.ones(6), "scores row 0 is NaN"),
+        (np.ones(6), np.full(6, 1.5), "between 0 and 1"),
+    ],
+)
+def test_bad_slices_are_refused(ev, scores, weights, message):
+    with pytest.raises(ValueError, match=message):
+        of(ev, scores, weights)
+
+
+def test_unknown_ids_and_missing_columns_are_named(ev):
+    with pytest.raises(ValueError, match="no example with id '9'"):
+        Slice.drawn(ev, ["9"])
+    with pytest.raises(ValueError, match="needs predictions"):
+        of(Evaluation(np.eye(2), labels=[0, 1]), np.ones(2), np.ones(2), scope=("prediction", 0))
