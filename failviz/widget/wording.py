@@ -1,0 +1,90 @@
+"""Verdicts in plain words: every number with its n, no jargon, nothing claimed that was not tested."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from failviz.evaluation import Evaluation
+from failviz.slices import Slice
+from failviz.verification import Verdict
+
+if TYPE_CHECKING:
+    from failviz.widget.catalogue import Item
+
+
+def unit_of(evaluation: Evaluation) -> str:
+    """What the examples are called: "images", "texts" or "examples"."""
+    return {"image": "images", "text": "texts"}.get(getattr(evaluation.source, "kind", ""), "examples")
+
+
+def scope(slice_: Slice, evaluation: Evaluation) -> str:
+    """The group in which a slice is defined, as a person would call it."""
+    if isinstance(slice_.scope, str):
+        return "all classes"
+    kind, number = slice_.scope
+    name = evaluation.class_name(number)
+    return name if kind == "label" else f"predicted {name}"
+
+
+def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[str, str]:
+    """status (one of six), badge (a few words) and explanation (a sentence or two) of one slice."""
+    verdict, slice_ = item.verdict, item.slice
+    if verdict is None:
+        sentence = f"These {unit} have no labels or no predictions, so which of them are wrong is not known."
+        return _three("no labels", "no labels", sentence)
+    if verdict.n == 0:
+        return _three("not confirmed", "empty", f"None of these {unit} falls into this group.")
+    rates = f"{verdict.n_errors:,} of {verdict.n:,} wrong, against {_elsewhere(verdict, slice_, evaluation, unit)}"
+    if item.named_earlier:
+        sentence = (
+            f"You named this group in an earlier session, and the search did not find the same group again: {rates}. "
+            "Not a held-out test."
+        )
+        return _three("in-sample", "named earlier", sentence)
+    if item.kind == "drawn" or verdict.drawn:
+        sentence = f"You drew this while looking at these {unit}, so its error rate is not a held-out test."
+        return _three("drawn", "drawn on these data", sentence)
+    if slice_.uses_outcome:
+        sentence = (
+            f"This group is chosen by how the model did on these {unit}, so its error rate proves nothing: {rates}."
+        )
+        return _three("not confirmed", "reads the outcome", sentence)
+    if verdict.in_sample:
+        sentence = (
+            f"The search saw these {unit} when it chose this group, so this is not a held-out test: {rates}. "
+            f"To test it, open the Explorer on {unit} the search has not seen."
+        )
+        return _three("in-sample", "seen while searching", sentence)
+    if slice_.seen:
+        held_out = f"Held-out {unit} the search never saw: {rates}."
+    else:
+        held_out = f"{rates}. Which {unit} led to this group is not recorded: this is a test only if it was not these."
+    caution = f" Caution: {verdict.caution}." if verdict.caution else ""
+    if verdict.confirmed:
+        known = f"Of all slices marked confirmed, at most {q:.0%} are expected to be chance."
+        return _three("confirmed", "confirmed", f"{held_out} {known}{caution}")
+    if verdict.needs:
+        more = f"needs about {verdict.needs:,} more"
+        sentence = (
+            f"{held_out} This could still be chance: about {verdict.needs:,} more {unit} in this group would probably "
+            f"settle it, if the difference is real.{caution}"
+        )
+        return _three("needs more", more, sentence)
+    return _three("not confirmed", "not confirmed", f"{held_out} This is no worse than chance would make it.{caution}")
+
+
+def _elsewhere(verdict: Verdict, slice_: Slice, evaluation: Evaluation, unit: str) -> str:
+    """ "47 of 336 elsewhere in the class": what the slice is compared with."""
+    if verdict.rest_n == 0 or math.isnan(verdict.class_error_rate):
+        return f"no {unit} to compare with"
+    if isinstance(slice_.scope, str):
+        # Weighted to the slice's own mix of classes, so that counts would not give this rate.
+        return f"{verdict.class_error_rate:.0%} elsewhere in the same mix of classes ({verdict.rest_n:,} {unit})"
+    wrong = round(verdict.class_error_rate * verdict.rest_n)
+    where = "in the class" if slice_.scope[0] == "label" else f"among those {scope(slice_, evaluation)}"
+    return f"{wrong:,} of {verdict.rest_n:,} elsewhere {where}"
+
+
+def _three(status: str, badge: str, explanation: str) -> dict[str, str]:
+    return {"status": status, "badge": badge, "explanation": explanation}
