@@ -48,8 +48,9 @@ def _to_numpy(values: object) -> object:
 
 
 def column(values: object, name: str, n: int) -> np.ndarray:
-    """Return a finite float64 array of shape (n,)."""
-    array = numeric(values, name)
+    """Return a finite float64 array of shape (n,); true and false count as 1 and 0."""
+    array = np.asarray(_to_numpy(values))
+    array = array.astype(np.float64) if array.dtype == bool else numeric(array, name)
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one value per example, not {array.shape}.")
     return finite(array.astype(np.float64), name)

@@ -166,7 +166,7 @@ def test_bad_input_is_refused_in_one_line(changes, message):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"embeddings": np.full((12, 2), "a")}, {"losses": [True] * 12}, {"metadata": 3}], ids=str
+    "changes", [{"embeddings": np.full((12, 2), "a")}, {"losses": ["a"] * 12}, {"metadata": 3}], ids=str
 )
 def test_bad_types_are_refused(changes):
     with pytest.raises(TypeError):

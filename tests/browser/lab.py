@@ -60,6 +60,9 @@ class Lab:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        quiet = self.root / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+        quiet.mkdir(parents=True)
+        (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')  # no question on the screen
         homes = {f"JUPYTER_{name}_DIR": str(self.root / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
         command = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.root_dir={self.folder}"),

@@ -113,7 +113,8 @@ def test_a_lasso_selects_in_the_kernel(quickstart):
     spread = json.loads(
         ask(
             client,
-            "import json, numpy as np; at = explorer.positions[test.rows_of(explorer.selection)].astype(float)\n"
+            "import json, numpy as np; facts, (points,) = explorer.map_positions()\n"
+            "at = np.frombuffer(points, '<u2').reshape(-1, 2)[test.rows_of(explorer.selection)].astype(float)\n"
             "print(json.dumps([float(v) for v in (*at.min(0), *at.max(0))]))",
         )
     )
@@ -150,19 +151,25 @@ def test_naming_a_lasso_is_saved_and_comes_back_after_a_reload(quickstart):
     assert errors == []
 
 
-def test_a_python_exception_is_a_sentence_on_the_screen(quickstart):
+def test_what_cannot_be_saved_is_said_and_stays_in_the_form(quickstart):
     page, client, _ = quickstart
+    explorer = explorer_of(page)
+    explorer.locator("[data-testid=slice-item]").nth(2).click()
     ask(
         client,
-        "def broken(*a, **k): raise RuntimeError('the picture store is gone')\n"
-        "whole, explorer.gallery = explorer.gallery, broken",
+        "import os; place = explorer.annotations.place; os.rename(place, place + '.away')",
     )
     try:
-        explorer = explorer_of(page)
-        explorer.locator("[data-testid=slice-item]").nth(3).click()
-        explorer.get_by_text("the picture store is gone").first.wait_for()
+        explorer.locator("[data-testid=name-input]").fill("cannot be kept")
+        explorer.locator("[data-testid=save-button]").click()
+        message = explorer.locator("[data-testid=save-error]")
+        message.wait_for()
+        assert "nothing was saved" in message.inner_text()
+        assert explorer.locator("[data-testid=name-input]").input_value() == "cannot be kept"
     finally:
-        ask(client, "explorer.gallery = whole")
+        ask(client, "os.rename(place + '.away', place)")
+    explorer.locator("[data-testid=save-button]").click()
+    explorer.locator("[data-testid=slice-item]", has_text="cannot be kept").wait_for()
 
 
 def test_keys_pressed_in_the_widget_do_not_reach_the_notebook(quickstart):
