@@ -12,7 +12,10 @@ import failviz
 ROOT = Path(failviz.__file__).parent
 LAYERS = [
     {"_checks", "_statistics", "_parallel", "_progress"},
-    {"evaluation", "_columns", "_evaluation_format", "slices", "sources", "annotations", "store", "datasets"},
+    {
+        *("evaluation", "_columns", "_evaluation_format", "slices", "sources", "store", "datasets"),
+        *("annotations", "_annotation_state", "changelog"),
+    },
     {"discovery", "encoders", "inference", "_model_runners"},
     {"verification", "verdicts", "thumbnails", "projection", "captions", "saliency", "interventions"},
     {"plots"},
