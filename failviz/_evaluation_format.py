@@ -83,7 +83,8 @@ def _write_metadata(frame: pd.DataFrame, folder: Path) -> list[dict[str, Any]]:
     """Numbers, booleans and dates as `.npy`; everything else as text in the JSON header."""
     described = []
     for number, name in enumerate(frame.columns):
-        column, entry = frame[name], {"name": str(name)}
+        column = frame[name]
+        entry: dict[str, Any] = {"name": str(name)}
         if column.dtype.kind in "biufM" and isinstance(column.dtype, np.dtype):
             np.save(folder / f"metadata-{number}.npy", column.to_numpy(), allow_pickle=False)
             entry["kind"] = "array"

@@ -38,7 +38,7 @@ class Runner:
     def _columns(
         self, outputs: Any, probs: np.ndarray, losses: np.ndarray | None, labels: Any
     ) -> dict[str, np.ndarray]:
-        columns = {"probs": probs.astype(np.float32)}
+        columns: dict[str, np.ndarray] = {"probs": probs.astype(np.float32)}
         if labels is not None:
             columns["labels"] = _to_array(labels).astype(np.int64).reshape(-1)
         if self._loss is not None:
