@@ -1,0 +1,12 @@
+declare module "*.css" {
+  const text: string;
+  export default text;
+}
+declare module "*.vert" {
+  const text: string;
+  export default text;
+}
+declare module "*.frag" {
+  const text: string;
+  export default text;
+}

@@ -1,0 +1,44 @@
+// Numbers as words and figures. A rate never travels without its n and its interval.
+
+const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
+export const whole = (value: number): string => grouped.format(value);
+
+export function percent(rate: number | null, digits = 0): string {
+  return rate === null ? "–" : `${(rate * 100).toFixed(digits)}%`;
+}
+
+/** "[44, 69]": percentage points, as in the sentences that Python writes. */
+export function interval(low: number | null, high: number | null): string {
+  return low === null || high === null ? "" : `[${Math.round(low * 100)}, ${Math.round(high * 100)}]`;
+}
+
+/** The difference of two rates in points: "+44 pts", with a true minus. */
+export function points(rate: number | null, rest: number | null): string {
+  if (rate === null || rest === null) return "";
+  const difference = Math.round((rate - rest) * 100);
+  const sign = difference > 0 ? "+" : difference < 0 ? "−" : "±";
+  return `${sign}${Math.abs(difference)} pts`;
+}
+
+export function short(value: number | null): string {
+  if (value === null) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size >= 100_000 || size < 0.001)) return value.toExponential(1).replace("-", "−");
+  return Number(value.toPrecision(3)).toString().replace("-", "−");
+}
+
+export function plural(count: number, one: string, many = `${one}s`): string {
+  return `${whole(count)} ${count === 1 ? one : many}`;
+}
+
+/** Wilson's 95% interval, the one Python uses, for a selection that Python has only counted. */
+export function wilson(wrong: number, n: number): [number, number] {
+  if (n === 0) return [0, 1];
+  const z = 1.959964;
+  const p = wrong / n;
+  const scale = 1 + (z * z) / n;
+  const middle = (p + (z * z) / (2 * n)) / scale;
+  const half = (z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n))) / scale;
+  return [Math.max(0, middle - half), Math.min(1, middle + half)];
+}

@@ -1,0 +1,144 @@
+// Below the map: a walk along the slice's direction, from the examples it finds easiest to the hardest.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { interval, percent, whole } from "../core/format";
+import { bars, scoreToX, stepAtX } from "../core/histogram";
+import type { DirectionInfo } from "../data/direction";
+import type { Loaded, Session } from "../data/session";
+import { Placeholder, Tile } from "../parts/tile";
+
+const HEIGHT = 64;
+/** Half of the slider's handle: where its middle can be at either end. */
+const THUMB = 8;
+const JOIN = 12;
+
+export function DirectionView({ session, loaded }: { session: Session; loaded: Loaded }) {
+  const slice = loaded.slices.active.value;
+  if (!slice) return loaded.slices.list.value?.length === 0 ? null : <p class="fv-quiet fv-direction-none">Choose a slice to see what it holds.</p>;
+  if (!slice.has_direction) {
+    return (
+      <p class="fv-quiet fv-direction-none" data-testid="no-direction">
+        This slice was {slice.kind === "drawn" ? "drawn by hand" : `found by ${slice.method}`}: it is a group without a direction to walk along.
+      </p>
+    );
+  }
+  return <Walk session={session} loaded={loaded} />;
+}
+
+function Walk({ session, loaded }: { session: Session; loaded: Loaded }) {
+  const { store } = session;
+  const { direction } = loaded;
+  const info = direction.info.value;
+  const nSteps = Math.max(info?.n_steps ?? store.nSteps.value, 1);
+  const step = Math.min(store.step.value, nSteps - 1);
+  const here = info?.steps[step];
+  const strip = direction.strip.value;
+  const count = direction.count.value;
+  const box = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(0);
+  const go = (to: number) => store.stepTo(Math.min(Math.max(to, 0), nSteps - 1));
+
+  useEffect(() => {
+    const watch = new ResizeObserver(([entry]) => {
+      const wide = entry!.contentRect.width;
+      setWidth(wide);
+      direction.count.value = loaded.info.source === "text" ? 3 : wide >= 560 ? 11 : wide >= 400 ? 9 : 7;
+    });
+    watch.observe(box.current!);
+    return () => watch.disconnect();
+  }, []);
+
+  return (
+    <section class="fv-direction" aria-label="Direction">
+      <div class="fv-bar">
+        <h2>Direction</h2>
+        <p class="fv-muted">{info ? `${info.scope}, easiest to hardest` : "easiest to hardest"}</p>
+        <span class="fv-step">
+          <span data-testid="step-errors" aria-live="polite">
+            {here && (
+              <>
+                errors <b>{percent(here.n === 0 ? null : here.n_wrong / here.n)}</b> {interval(here.low, here.high)} · n {whole(here.n)}
+              </>
+            )}
+          </span>
+          <button type="button" aria-label="One step easier" data-testid="step-back" disabled={step === 0} onClick={() => go(step - 1)}>
+            ←
+          </button>
+          <span class="fv-muted fv-count" data-testid="step-label">
+            step {step + 1} of {nSteps}
+          </span>
+          <button type="button" aria-label="One step harder" data-testid="step-forward" disabled={step >= nSteps - 1} onClick={() => go(step + 1)}>
+            →
+          </button>
+        </span>
+      </div>
+      <div class="fv-strip" data-testid="strip" data-step={strip?.step} style={{ gridTemplateColumns: `repeat(${count}, 1fr)` }}>
+        {strip
+          ? strip.examples.map((example, i) => <Tile key={example.row} example={example} thumbnails={loaded.thumbnails} current={i === strip.centre} />)
+          : Array.from({ length: count }, (_, i) => <Placeholder key={i} />)}
+      </div>
+      <div ref={box}>
+        <input
+          type="range"
+          min={0}
+          max={nSteps - 1}
+          step={1}
+          value={step}
+          aria-label="Step along the direction, easiest to hardest"
+          aria-valuetext={here ? `step ${step + 1} of ${nSteps}, errors ${percent(here.n_wrong / Math.max(here.n, 1))}` : `step ${step + 1}`}
+          data-testid="step-slider"
+          onInput={(event) => go(Number(event.currentTarget.value))}
+        />
+        <Values info={info} step={step} nSteps={nSteps} width={width} onStep={go} />
+      </div>
+      <div class="fv-ends">
+        <p>{info?.easiest && <Phrase text={info.easiest} />}</p>
+        <p>{info?.hardest && <Phrase text={info.hardest} />}</p>
+      </div>
+    </section>
+  );
+}
+
+function Phrase({ text }: { text: string }) {
+  return <q>{text}</q>;
+}
+
+interface ValuesProps {
+  info: DirectionInfo | null;
+  step: number;
+  nSteps: number;
+  width: number;
+  onStep(step: number): void;
+}
+
+/** The histogram, and a line from the slider's even steps to where this one stands among the values. */
+function Values({ info, step, nSteps, width, onStep }: ValuesProps) {
+  const tall = HEIGHT + JOIN;
+  if (!info || width === 0) return <svg class="fv-values" height={tall} aria-hidden="true" />;
+  const here = info.steps[step];
+  const from = THUMB + (nSteps > 1 ? step / (nSteps - 1) : 0.5) * (width - 2 * THUMB);
+  const to = here ? scoreToX(here.score, info.edges, width) : null;
+  const zero = info.boundary === null ? null : scoreToX(info.boundary, info.edges, width);
+  return (
+    <svg
+      class="fv-values"
+      width={width}
+      height={tall}
+      role="img"
+      aria-label={`How the ${whole(info.n)} examples spread along the direction, right and wrong`}
+      data-testid="histogram"
+      onClick={(event) => onStep(stepAtX(event.clientX - event.currentTarget.getBoundingClientRect().left, info.steps, info.edges, width))}
+    >
+      <g transform={`translate(0 ${JOIN})`}>
+        {bars(info, width, HEIGHT).map((bar) => (
+          <g key={bar.x}>
+            <rect class="fv-bar-right" x={bar.x} width={bar.width} {...bar.right} />
+            <rect class="fv-bar-wrong" x={bar.x} width={bar.width} {...bar.wrong} />
+          </g>
+        ))}
+        {zero !== null && <path class="fv-boundary" d={`M${zero} 0V${HEIGHT}`} />}
+        <path class="fv-base" d={`M0 ${HEIGHT - 0.5}H${width}`} />
+      </g>
+      {to !== null && <path class="fv-marker" d={`M${from} 0V2L${to} ${JOIN}V${tall}`} />}
+    </svg>
+  );
+}
