@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "browser"))
 
-from lab import Lab, chromium, run_all  # noqa: E402 (found through the path above)
+from lab import Lab, ask, chromium, run_all  # noqa: E402 (found through the path above)
 
 READY = "[data-failviz='ready']"
 
@@ -31,6 +31,9 @@ def main() -> None:
         page = lab.open(browser, "01-quickstart.ipynb", width=chosen.widths[0], height=1100)
         if not run_all(page):
             sys.exit("a cell of the quickstart failed: run the notebook by hand to see which.")
+        client = lab.kernel()
+        ask(client, "explorer.selection = None; explorer.step = 16; explorer.wait_for_layout(120)")
+        client.stop_channels()
         for width in chosen.widths:
             page.set_viewport_size({"width": width, "height": 1100})
             for theme in ("Light", "Dark"):

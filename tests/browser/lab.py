@@ -145,6 +145,6 @@ def ask(client: BlockingKernelClient, code: str) -> str:
         elif message["msg_type"] == "error":
             failed.append("\n".join(message["content"]["traceback"]))
 
-    client.execute_interactive(code, store_history=False, timeout=60, output_hook=collect)
+    client.execute_interactive(code, store_history=False, timeout=150, output_hook=collect)
     assert not failed, failed[0]
     return "".join(printed).strip()

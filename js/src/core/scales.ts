@@ -3,8 +3,8 @@ import type { Rgb, Theme } from "./theme";
 
 export const MISSING = 255;
 
-/** Okabe-Ito, with blue and vermilion last: those two mean right and wrong. */
-const SLICES = ["#cc79a7", "#009e73", "#e69f00", "#56b4e9", "#d5c711", "#8f8f8f", "#0072b2", "#d55e00"];
+/** Okabe-Ito without blue and vermilion, which mean right and wrong; purple and brown stand in for them. */
+const SLICES = ["#cc79a7", "#009e73", "#e69f00", "#56b4e9", "#d5c711", "#8f8f8f", "#8a5fc7", "#8c6d31"];
 /** Paul Tol's qualitative sets, "muted" on light and "light" on dark. */
 const CATEGORIES_LIGHT = ["#332288", "#cc6677", "#117733", "#88ccee", "#aa4499", "#999933", "#882255", "#44aa99", "#ddaa33"];
 const CATEGORIES_DARK = ["#77aadd", "#ee8866", "#44bb99", "#ffaabb", "#bbcc33", "#99ddff", "#eedd88", "#aa88dd", "#dddddd"];
