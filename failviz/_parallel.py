@@ -1,0 +1,51 @@
+"""Loops over independent pieces: `joblib.Parallel`, with one thread of BLAS and OpenMP per worker.
+
+The person picks the engine and nothing else changes:
+
+    with joblib.parallel_config(backend="loky", n_jobs=8):   # or "dask", "ray"
+        finder.fit(evaluation)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from failviz._progress import progress as progress_bar
+
+Result = TypeVar("Result")
+
+
+def one_thread() -> AbstractContextManager:
+    """Within it BLAS and OpenMP use one thread: several in each of several workers cost more than they give."""
+    return threadpool_limits(limits=1)
+
+
+def parallel_map(
+    function: Callable[..., Result], arguments: Iterable[tuple], *, desc: str | None = None, progress: bool = True
+) -> list[Result]:
+    """`[function(*piece) for piece in arguments]`, on the engine set by `joblib.parallel_config`.
+
+    Sequential unless an engine was chosen. Results come in the order of `arguments`. Large arrays
+    among the arguments are shared with the workers as memory maps, not copied per piece. The limit
+    of threads holds only while this runs.
+    """
+    pieces = list(arguments)
+    home = os.getpid()
+    parallel = Parallel()
+    # Limited here for the sequential and threaded engines, and again by each worker that is another process.
+    with one_thread():
+        calls = (delayed(_with_one_thread)(home, function, piece) for piece in pieces)
+        if parallel.n_jobs == 1:  # one by one, so that the bar moves as pieces finish
+            calls = progress_bar(calls, total=len(pieces), desc=desc, enabled=progress)  # type: ignore[assignment]
+        return list(parallel(calls))
+
+
+def _with_one_thread(home: int, function: Callable[..., Result], piece: tuple[Any, ...]) -> Result:
+    with one_thread() if os.getpid() != home else nullcontext():
+        return function(*piece)

@@ -1,0 +1,127 @@
+"""What every finder has in common: four verbs on an Evaluation, and the memory of what it was fitted on.
+
+A finder is a scikit-learn estimator over Evaluations. The constructor stores, `fit` learns, learned
+names end in an underscore, and a larger score always means *more likely to fail*.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from failviz.evaluation import Evaluation
+from failviz.slices import Slice, scope_mask
+
+
+class SliceFinder(BaseEstimator, ABC):
+    """Base class of all finders: `fit(evaluation)`, then `slices(any_evaluation)`.
+
+    A subclass names the columns it needs, calls `_start_fit` first in `fit`, takes its embeddings
+    from `_embeddings`, and writes `decision_function` and `slices`. Both read embeddings, metadata
+    and the scope of the Evaluation they are given, never its errors, losses or true-class
+    probabilities; a finder that must read them sets `uses_outcome`.
+
+    Attributes
+    ----------
+    space_ : str
+        The embedding space of the fit.
+    seen_rows_ : sorted uint64 array (n,)
+        `Evaluation.row_hashes` of the rows of the fit; `verify` refuses to judge a slice on them.
+    n_features_in_ : int
+        Dimensions of the space.
+    """
+
+    requires: ClassVar[tuple[str, ...]] = ("labels", "predictions")
+    """Columns that `fit` needs."""
+    requires_to_apply: ClassVar[tuple[str, ...]] = ()
+    """Columns that `decision_function` and `slices` need."""
+    uses_outcome: ClassVar[bool] = False
+    """True when scores on an Evaluation read its own outcome: shown by `verify`, never confirmed."""
+
+    space_: str
+    seen_rows_: np.ndarray
+    n_features_in_: int
+
+    @abstractmethod
+    def fit(self, evaluation: Evaluation) -> SliceFinder:
+        """Learn slices from an Evaluation."""
+
+    @abstractmethod
+    def decision_function(self, evaluation: Evaluation) -> np.ndarray:
+        """float64 (n, k): larger = deeper in slice k, -inf = out of its scope."""
+
+    @abstractmethod
+    def slices(self, evaluation: Evaluation) -> list[Slice]:
+        """The learned slices as subpopulations of any Evaluation with the same space, most important first."""
+
+    def score(self, evaluation: Evaluation) -> float:
+        """Mean lift of the slices on other data: error rate among members over that of the slice's scope.
+
+        A slice without members, or in a scope without errors, counts as 1 (no better than chance);
+        so does finding no slice at all. Pass an Evaluation that `fit` has not seen.
+        """
+        evaluation.require("labels", "predictions", by=f"{type(self).__name__}.score")
+        lifts = [_lift(one, evaluation) for one in self.slices(evaluation)]
+        return float(np.mean(lifts)) if lifts else 1.0
+
+    def _start_fit(self, evaluation: Evaluation) -> np.ndarray:
+        """Check the columns, remember space and rows; returns the row hashes uint64 (n,) in the order given."""
+        self._check(evaluation, self.requires)
+        name = getattr(self, "space", None)
+        embeddings = evaluation.space(name)
+        self.space_ = evaluation.spaces[0] if name is None else name
+        self.n_features_in_ = embeddings.shape[1]
+        hashes = evaluation.row_hashes(self.space_)
+        self.seen_rows_ = np.sort(hashes)
+        return hashes
+
+    def _embeddings(self, evaluation: Evaluation) -> np.ndarray:
+        """Embeddings (n, d) of an Evaluation to apply the fit to, after checking that it fits."""
+        check_is_fitted(self)
+        self._check(evaluation, self.requires_to_apply)
+        embeddings = evaluation.space(self.space_)
+        if embeddings.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{type(self).__name__} was fitted on {self.n_features_in_} dimensions of {self.space_!r}, "
+                f"and this Evaluation has {embeddings.shape[1]}: use the same encoder for both."
+            )
+        return embeddings
+
+    def _check(self, evaluation: Evaluation, columns: tuple[str, ...]) -> None:
+        if not isinstance(evaluation, Evaluation):
+            raise TypeError(f"{type(self).__name__} takes an Evaluation, not {type(evaluation).__name__}.")
+        evaluation.require(*columns, by=type(self).__name__)
+
+    def _slice(self, evaluation: Evaluation, **facts: Any) -> Slice:
+        """A Slice of `evaluation` that remembers which rows chose it."""
+        return Slice.of(evaluation, seen={self.space_: self.seen_rows_}, uses_outcome=self.uses_outcome, **facts)
+
+
+def _lift(one: Slice, evaluation: Evaluation) -> float:
+    scope, member, errors = scope_mask(one.scope, evaluation), one.is_member, evaluation.errors
+    if not member.any() or not errors[scope].any():
+        return 1.0
+    return float(errors[member].mean() / errors[scope].mean())
+
+
+def canonical_order(hashes: np.ndarray, *outcomes: np.ndarray) -> np.ndarray:
+    """Row numbers in an order that depends on the content of the rows, not on their place.
+
+    Fits that shuffle or sum start from this order, so that permuting an Evaluation changes nothing.
+    Rows of equal content are told apart by their outcomes; rows equal in both are interchangeable.
+
+    Parameters
+    ----------
+    hashes : uint64 array (n,)
+    *outcomes : arrays (n,)
+        Columns that the fit reads beside the embeddings.
+
+    Returns
+    -------
+    int array (n,)
+    """
+    return np.lexsort((*outcomes, hashes))

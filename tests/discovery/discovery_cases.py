@@ -1,0 +1,39 @@
+"""Small Evaluations with a planted failure, for all discovery tests."""
+
+import numpy as np
+
+from failviz.discovery import FailureDirections, Spotlight
+from failviz.evaluation import Evaluation
+
+FINDERS = [
+    FailureDirections(random_state=0, progress=False),
+    Spotlight(n_slices=2, min_weight=0.05, random_state=0, progress=False),
+]
+
+
+def planted(n=600, d=12, seed=0, shift=3.0, n_classes=3):
+    """An Evaluation whose class 1 fails on a shifted quarter of it, and that quarter as a mask."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % n_classes
+    x = rng.normal(size=(n, d)) + 0.5 * labels[:, None]
+    hard = (labels == 1) & (rng.random(n) < 0.25)
+    x[hard, 0] += shift
+    wrong = rng.random(n) < np.where(hard, 0.8, 0.08)
+    predictions = np.where(wrong, (labels + 1) % n_classes, labels)
+    losses = np.where(wrong, rng.gamma(4.0, 0.6, n), rng.gamma(1.0, 0.1, n))
+    names = [f"kind {c}" for c in range(n_classes)]
+    evaluation = Evaluation(x, labels=labels, predictions=predictions, losses=losses, class_names=names)
+    return evaluation, hard
+
+
+def one_class(n=200, d=16, seed=0, n_errors=None):
+    """Rows (n, d), errors (n,) that depend on them, and the Evaluation of this single class."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d)).astype(np.float32)
+    is_error = x[:, 0] + rng.normal(size=n) > 1
+    if n_errors is not None:
+        is_error = np.arange(n) < n_errors
+    evaluation = Evaluation(
+        x, labels=np.zeros(n, int), predictions=is_error.astype(int), losses=is_error * 2.0 + 0.1, class_names="ab"
+    )
+    return x, is_error, evaluation

@@ -1,0 +1,203 @@
+"""What every finder promises, whichever method it is."""
+
+import warnings
+
+import numpy as np
+import pytest
+from discovery_cases import FINDERS, one_class, planted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from joblib import parallel_config
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from failviz.discovery.base import SliceFinder
+from failviz.evaluation import Evaluation
+from failviz.slices import Slice
+from failviz.verification import verify
+
+finders = pytest.mark.parametrize("finder", FINDERS, ids=lambda finder: type(finder).__name__)
+
+
+@pytest.fixture(scope="module")
+def halves():
+    return planted(1200)[0].split(0.5, random_state=0)
+
+
+@finders
+def test_constructor_only_stores(finder):
+    copy = clone(finder)
+    assert copy.get_params() == finder.get_params()
+    assert not [name for name in vars(copy) if name.endswith("_")]
+
+
+@finders
+def test_fit_returns_self_and_remembers_its_rows(finder, halves):
+    fitted = clone(finder)
+    assert fitted.fit(halves[0]) is fitted
+    assert isinstance(fitted, SliceFinder)
+    assert np.array_equal(fitted.seen_rows_, np.sort(halves[0].row_hashes()))
+    assert fitted.space_ == "embedding"
+
+
+@finders
+def test_slices_agree_with_decision_function(finder, halves):
+    fitted = clone(finder).fit(halves[0])
+    for evaluation in halves:
+        slices, decision = fitted.slices(evaluation), fitted.decision_function(evaluation)
+        assert decision.shape == (evaluation.n_examples, len(slices))
+        assert slices
+        assert not np.isnan(decision).any()
+        for j, one in enumerate(slices):
+            assert isinstance(one, Slice)
+            assert np.array_equal(one.scores, decision[:, j])
+            inside = np.isfinite(one.scores)
+            assert (one.weights[~inside] == 0).all()
+            ranked = np.argsort(one.scores[inside])
+            assert (np.diff(one.weights[inside][ranked]) >= 0).all()
+
+
+@finders
+def test_refit_forgets_the_first_fit(finder, halves):
+    fitted = clone(finder).fit(planted(300, d=5, seed=9)[0]).fit(halves[0])
+    fresh = clone(finder).fit(halves[0])
+    assert np.array_equal(fitted.decision_function(halves[1]), fresh.decision_function(halves[1]))
+
+
+@finders
+def test_fit_is_reproducible_and_leaves_global_randomness_alone(finder, halves):
+    np.random.seed(3)  # noqa: NPY002 (the global state is what is tested)
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    first, second = (clone(finder).fit(halves[0]).decision_function(halves[1]) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+@finders
+def test_fit_ignores_row_order(finder, halves):
+    order = np.random.default_rng(1).permutation(halves[0].n_examples)
+    first = clone(finder).fit(halves[0]).decision_function(halves[1])
+    second = clone(finder).fit(halves[0].take(order)).decision_function(halves[1])
+    np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-6)
+
+
+@finders
+def test_scores_do_not_depend_on_the_batch(finder, halves):
+    fitted = clone(finder).fit(halves[0])
+    whole = fitted.decision_function(halves[1])
+    few = fitted.decision_function(halves[1].take(np.arange(7)))
+    np.testing.assert_allclose(few, whole[:7], rtol=1e-12, atol=1e-12)
+
+
+@finders
+def test_scores_never_read_the_outcome(finder, halves):
+    fitted, held_out = clone(finder).fit(halves[0]), halves[1]
+    shuffled = Evaluation(
+        held_out.space(),
+        labels=held_out.labels,
+        predictions=(held_out.labels + 1) % 3,
+        losses=np.random.default_rng(0).permutation(held_out.losses),
+        class_names=held_out.class_names,
+    )
+    assert np.array_equal(fitted.decision_function(held_out), fitted.decision_function(shuffled))
+
+
+@finders
+def test_planted_failure_is_found_and_confirmed_on_unseen_rows(finder, halves):
+    fitted = clone(finder).fit(halves[0])
+    assert fitted.score(halves[1]) > 1.2
+    assert verify(fitted, halves[1]).confirmed
+    with pytest.raises(ValueError, match="used to find"):
+        verify(fitted, halves[0])
+
+
+@finders
+def test_read_only_and_half_precision_embeddings_are_fine(finder, halves):
+    rows = halves[0].space().astype(np.float16)
+    before = rows.copy()
+    rows.setflags(write=False)
+    evaluation = Evaluation(rows, labels=halves[0].labels, predictions=halves[0].predictions, losses=halves[0].losses)
+    fitted = clone(finder).fit(evaluation)
+    assert np.isfinite(fitted.decision_function(evaluation)).any()
+    assert np.array_equal(rows, before)
+
+
+@finders
+def test_memory_mapped_embeddings_give_the_same(finder, halves, tmp_path):
+    halves[0].save(tmp_path / "evaluation")
+    mapped = Evaluation.load(tmp_path / "evaluation")
+    first, second = (clone(finder).fit(e).decision_function(halves[1]) for e in (halves[0], mapped))
+    np.testing.assert_allclose(first, second, rtol=1e-9, atol=1e-9)
+
+
+@finders
+def test_the_engine_does_not_change_the_result(finder, halves):
+    alone = clone(finder).fit(halves[0]).decision_function(halves[1])
+    with parallel_config(backend="threading", n_jobs=2):
+        threaded = clone(finder).fit(halves[0]).decision_function(halves[1])
+    assert np.array_equal(alone, threaded)
+
+
+@finders
+def test_refusals_are_sentences(finder, halves):
+    with pytest.raises(NotFittedError):
+        clone(finder).slices(halves[0])
+    with pytest.raises(TypeError, match="takes an Evaluation"):
+        clone(finder).fit(halves[0].space())
+    bare = Evaluation(halves[0].space())
+    with pytest.raises(ValueError, match=f"{type(finder).__name__} needs .*give it"):
+        clone(finder).fit(bare)
+    fitted = clone(finder).fit(halves[0])
+    other = Evaluation(np.ones((3, 2)), labels=[0, 1, 2], predictions=[0, 1, 2])
+    with pytest.raises(ValueError, match="fitted on 12 dimensions"):
+        fitted.decision_function(other)
+    with pytest.raises(ValueError, match="there is no space 'clip'"):
+        clone(finder).set_params(space="clip").fit(halves[0])
+
+
+@finders
+def test_the_named_space_is_used(finder, halves):
+    both = Evaluation(
+        {"noise": np.random.default_rng(0).normal(size=(600, 4)), "clip": halves[0].space()},
+        labels=halves[0].labels,
+        predictions=halves[0].predictions,
+        losses=halves[0].losses,
+    )
+    fitted = clone(finder).set_params(space="clip").fit(both)
+    assert fitted.space_ == "clip"
+    assert fitted.slices(both)[0].seen.keys() == {"clip"}
+
+
+@finders
+@pytest.mark.parametrize("n_errors", [0, 1, 2, 199, 200])
+def test_few_errors_never_crash(finder, n_errors):
+    evaluation = one_class(n_errors=n_errors)[2]
+    fitted = clone(finder).fit(evaluation)
+    assert not np.isnan(fitted.decision_function(evaluation)).any()
+    assert np.isfinite(fitted.score(evaluation))
+
+
+@finders
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(4, 40), d=st.integers(1, 6), kind=st.integers(0, 4))
+def test_odd_embeddings_never_give_nan(finder, seed, n, d, kind):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, d))
+    if kind == 1:
+        x[:, 0] = 7.0  # a constant dimension
+    elif kind == 2:
+        x = np.repeat(x[:1], n, axis=0)  # one row, again and again
+    elif kind == 3:
+        x = x[rng.integers(0, 3, n)]  # three distinct rows
+    elif kind == 4:
+        x[0] = 1e6  # one far out
+    labels, wrong = rng.integers(0, 2, n), rng.random(n) < 0.4
+    evaluation = Evaluation(x, labels=labels, predictions=np.where(wrong, 1 - labels, labels), losses=wrong * 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = clone(finder).fit(evaluation)
+        decision = fitted.decision_function(evaluation)
+        assert not np.isnan(decision).any()
+        assert not (decision == np.inf).any()
+        assert np.isfinite(fitted.score(evaluation))
+        fitted.slices(evaluation)
