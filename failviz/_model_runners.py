@@ -1,72 +1,64 @@
 """One batch through one model: torch modules, scikit-learn estimators, plain callables.
 
 A runner maps a batch to columns of rows: "probs" (b, n_classes), "labels" and "losses" when
-there are labels, and one "space ..." per embedding that the model itself yields.
+there are labels, and the embeddings that the model itself yields, under the names in `spaces`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-LABEL_KEYS = ("labels", "label")
+from failviz._data_items import checked_labels, describe, split, to_array
+from failviz._model_state import at_work, home_of, mean_over_tokens, weights_hash
 
 
 class Runner:
-    """Base: splits a batch into input and labels, and turns probabilities into columns."""
+    """Base: splits a batch into input and labels, checks labels, and turns outputs into columns."""
 
     spaces: tuple[str, ...] = ()
     class_names: list[str] | None = None
-    fingerprint = ""
 
     def __init__(self, loss: Callable[[Any, Any], Any] | None):
         self._loss = loss
 
-    def __enter__(self) -> Runner:
-        return self
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Inside this the runner may be called."""
+        yield
 
-    def __exit__(self, *exception: object) -> None:
-        return None
-
-    def __call__(self, batch: Any) -> dict[str, np.ndarray]:
+    def fingerprint(self) -> str:
+        """What tells this model from another, for resumed runs."""
         raise TypeError("a Runner is one of the classes below")
 
-    def _columns(
-        self, outputs: Any, probs: np.ndarray, losses: np.ndarray | None, labels: Any
-    ) -> dict[str, np.ndarray]:
-        columns: dict[str, np.ndarray] = {"probs": probs.astype(np.float32)}
-        if labels is not None:
-            columns["labels"] = _to_array(labels).astype(np.int64).reshape(-1)
-        if self._loss is not None:
-            losses = _to_array(self._loss(outputs, labels)).astype(np.float64)
-            if losses.shape != (len(probs),):
-                raise ValueError(
-                    f"loss must return one value per example, shape ({len(probs)},), not {losses.shape}: "
-                    "use reduction='none'."
-                )
-        if losses is not None:
-            columns["losses"] = losses
-        return columns
+    def __call__(self, batch: Any, first_row: int = 0) -> dict[str, np.ndarray]:
+        raise TypeError("a Runner is one of the classes below")
+
+    def _own_losses(self, outputs: Any, labels: Any, n: int) -> np.ndarray:
+        assert self._loss is not None
+        losses = to_array(self._loss(outputs, labels)).astype(np.float64)
+        if losses.shape != (n,):
+            raise ValueError(
+                f"loss must return one value per example, shape ({n},), not {losses.shape}: use reduction='none'."
+            )
+        return losses
 
 
 def runner_for(model: Any, *, hidden: bool | str, loss: Any, device: Any) -> Runner:
     """The runner that fits this kind of model."""
     if isinstance(model, torch.nn.Module):
-        return _ModuleRunner(model, hidden, loss, device)
+        return ModuleRunner(model, hidden, loss, device)
     if isinstance(hidden, str):
         raise ValueError(f"hidden={hidden!r} names a layer, and a {type(model).__name__} has none.")
     if hasattr(model, "predict_proba"):
-        import joblib
-
-        runner = _ArrayRunner(model.predict_proba, loss, classes=getattr(model, "classes_", None))
-        runner.fingerprint = joblib.hash(model)
-        return runner
+        return ArrayRunner(model, model.predict_proba, loss, classes=getattr(model, "classes_", None))
     if callable(model):
-        return _ArrayRunner(model, loss, classes=None)
+        return ArrayRunner(model, model, loss, classes=None)
     if hasattr(model, "predict"):
         raise TypeError(f"a {type(model).__name__} gives no probabilities: fit it so that it has predict_proba.")
     raise TypeError(
@@ -74,171 +66,209 @@ def runner_for(model: Any, *, hidden: bool | str, loss: Any, device: Any) -> Run
     )
 
 
-class _ArrayRunner(Runner):
+class ArrayRunner(Runner):
     """Anything that maps a batch of inputs to class probabilities (b, n_classes)."""
 
-    def __init__(self, predict: Callable[[Any], Any], loss: Any, classes: Any):
+    def __init__(self, model: Any, predict: Callable[[Any], Any], loss: Any, classes: Any):
         super().__init__(loss)
-        self._predict = predict
-        self.spaces = ("space features",)
-        self._number = None
-        if classes is not None and (classes.dtype.kind not in "iu" or (classes != np.arange(len(classes))).any()):
-            self.class_names = [str(name) for name in classes]
+        self._model, self._predict = model, predict
+        self.spaces = ("features",)
+        self._number: dict[Any, int] | None = None
+        if classes is not None:
+            classes = np.asarray(classes)
             self._number = {name: index for index, name in enumerate(classes.tolist())}
+            if classes.dtype.kind not in "iu" or (classes != np.arange(len(classes))).any():
+                self.class_names = [str(name) for name in classes.tolist()]
 
-    def __call__(self, batch: Any) -> dict[str, np.ndarray]:
-        inputs, labels = _split(batch)
-        inputs = _to_array(inputs)
+    def fingerprint(self) -> str:
+        import joblib
+
+        return joblib.hash(self._model) if hasattr(self._model, "predict_proba") else str(describe(self._model))
+
+    def __call__(self, batch: Any, first_row: int = 0) -> dict[str, np.ndarray]:
+        inputs: Any
+        inputs, labels = split(batch)
+        inputs = to_array(inputs) if isinstance(inputs, torch.Tensor | list) else inputs
+        n = inputs.shape[0] if hasattr(inputs, "shape") else len(inputs)
         outputs = self._predict(inputs)
-        probs = _to_array(outputs)
-        if probs.ndim != 2 or len(probs) != len(inputs):
-            raise ValueError(
-                f"the model must return class probabilities of shape ({len(inputs)}, n_classes), not {probs.shape}."
-            )
-        if labels is not None and self._number is not None:
-            labels = np.array([self._number[label] for label in _to_array(labels).tolist()])
-        losses = None
-        if labels is not None and self._loss is None:
-            chosen = probs[np.arange(len(probs)), _to_array(labels).astype(np.int64)]
-            losses = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny, dtype=np.float64))
-        columns = self._columns(outputs, probs, losses, labels)
-        if inputs.ndim == 2 and inputs.dtype.kind in "uif":
-            columns["space features"] = inputs.astype(np.float32)
+        probs = to_array(outputs)
+        if probs.ndim != 2 or len(probs) != n:
+            raise ValueError(f"the model must return class probabilities of shape ({n}, n_classes), not {probs.shape}.")
+        columns = {"probs": probs.astype(np.float32)}
+        if labels is not None:
+            numbers = self._numbered(labels, first_row) if self._number is not None else labels
+            columns["labels"] = checked_labels(numbers, n, probs.shape[1], first_row)
+            if self._loss is None:
+                chosen = probs[np.arange(n), columns["labels"]].astype(np.float64)
+                columns["losses"] = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
+        if self._loss is not None:
+            columns["losses"] = self._own_losses(outputs, labels, n)
+        features: Any = inputs.to_numpy() if hasattr(inputs, "iloc") else inputs
+        if isinstance(features, np.ndarray) and features.ndim == 2 and features.dtype.kind in "uif":
+            columns["features"] = features.astype(np.float32)
         return columns
 
+    def _numbered(self, labels: Any, first_row: int) -> np.ndarray:
+        assert self._number is not None
+        for row, label in enumerate(values := to_array(labels).tolist()):
+            if label not in self._number:
+                known = ", ".join(map(repr, list(self._number)[:8]))
+                raise ValueError(f"label of row {first_row + row} is {label!r}, and the model knows {known}.")
+        return np.array([self._number[label] for label in values])
 
-class _ModuleRunner(Runner):
+
+class ModuleRunner(Runner):
     """A torch module: logits, cross-entropy and the final hidden layer by forward hook."""
 
     def __init__(self, model: torch.nn.Module, hidden: bool | str, loss: Any, device: Any):
         super().__init__(loss)
         self._model, self._hidden = model, hidden
-        parameter = next(model.parameters(), None)
-        self._device = torch.device(device) if device is not None else getattr(parameter, "device", torch.device("cpu"))
-        self._seen: dict[str, torch.Tensor] = {}
-        self._handles: list[Any] = []
-        self._home: torch.device | None = getattr(parameter, "device", None)
+        self._device = home_of(model) if device is None else torch.device(device)
+        floats = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
+        self._dtype = floats[0] if floats else None
+        self._seen: dict[str, Any] = {}
         if isinstance(hidden, str) and hidden not in dict(model.named_modules()):
             near = ", ".join(name for name, _ in list(model.named_modules())[-8:] if name)
             raise ValueError(f"the model has no layer named {hidden!r}; its last layers are {near}.")
-        self.spaces = (f"space {hidden}" if isinstance(hidden, str) else "space hidden",) if hidden else ()
+        self.spaces = (hidden if isinstance(hidden, str) else "hidden",) if hidden else ()
         id_to_label = getattr(getattr(model, "config", None), "id2label", None)
         if id_to_label and not all(str(name).startswith("LABEL_") for name in id_to_label.values()):
             self.class_names = [str(id_to_label[index]) for index in sorted(id_to_label)]
 
-    @property
-    def fingerprint(self) -> str:  # type: ignore[override]
-        digest = hashlib.sha256()
-        for name, value in self._model.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+    def fingerprint(self) -> str:
+        return weights_hash(self._model)
 
-    def __enter__(self) -> Runner:
-        self._was_training = [module for module in self._model.modules() if module.training]
-        self._model.eval().to(self._device)
-        if isinstance(self._hidden, str):
-            layer = dict(self._model.named_modules())[self._hidden]
-            self._handles = [layer.register_forward_hook(self._keep_output)]
-        elif self._hidden:
-            self._handles = [
-                module.register_forward_hook(self._keep_input)
-                for module in self._model.modules()
-                if isinstance(module, torch.nn.Linear)
-            ]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        self._seen.clear()
-        if self._home is not None:
-            self._model.to(self._home)
-        for module in self._was_training:
-            module.training = True
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        handles = []
+        with at_work(self._model, self._device):
+            try:
+                for name, module in self._model.named_modules():
+                    if isinstance(module, torch.nn.Softmax | torch.nn.Sigmoid):
+                        handles.append(module.register_forward_hook(self._keep_squashed))
+                    if name == self._hidden:
+                        handles.append(module.register_forward_hook(self._keep_output))
+                    elif self._hidden is True and isinstance(module, torch.nn.Linear):
+                        handles.append(module.register_forward_hook(self._keep_input))
+                yield
+            finally:
+                for handle in handles:
+                    handle.remove()
+                self._seen.clear()
 
     def _keep_input(self, module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if inputs and isinstance(inputs[0], torch.Tensor):
-            self._seen["hidden"], self._seen["logits"] = inputs[0], output  # the last one to run stays
+            self._seen["hidden"] = inputs[0]  # the last one to run stays
 
     def _keep_output(self, module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self._seen["hidden"] = output[0] if isinstance(output, tuple) else output
 
-    def __call__(self, batch: Any) -> dict[str, np.ndarray]:
-        inputs, labels = _split(batch)
+    def _keep_squashed(self, module: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self._seen["squashed"] = output
+
+    def __call__(self, batch: Any, first_row: int = 0) -> dict[str, np.ndarray]:
+        inputs, labels = split(batch)
         self._seen.clear()
         with torch.inference_mode():
-            inputs = _moved(inputs, self._device)
-            outputs = self._model(**inputs) if isinstance(inputs, Mapping) else self._model(inputs)
-            logits = _logits(outputs).float()
-            labels = None if labels is None else torch.as_tensor(labels).to(self._device)
-            if labels is not None and labels.numel() and int(labels.max()) >= logits.shape[1]:
-                raise ValueError(
-                    f"a label is {int(labels.max())}, and the model has {logits.shape[1]} outputs (0 to "
-                    f"{logits.shape[1] - 1}): are these the classes it was trained on?"
-                )
-            losses = None
-            if labels is not None and self._loss is None:
-                losses = torch.nn.functional.cross_entropy(logits.double(), labels.long().reshape(-1), reduction="none")
-            columns = self._columns(
-                outputs,
-                torch.softmax(logits.double(), dim=1).cpu().numpy(),
-                None if losses is None else losses.cpu().numpy(),
-                labels,
-            )
+            inputs = self._moved(inputs)
+            outputs = self._forward(inputs)
+            n = len(next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs)
+            logits = self._logits(outputs, n)
+            columns: dict[str, np.ndarray] = {"probs": torch.softmax(logits, dim=1).float().cpu().numpy()}
+            if labels is not None:
+                columns["labels"] = checked_labels(labels, n, logits.shape[1], first_row)
+                labels = torch.as_tensor(columns["labels"], device=logits.device)
+                if self._loss is None:
+                    columns["losses"] = (
+                        torch.nn.functional.cross_entropy(logits, labels, reduction="none").cpu().numpy()
+                    )
+            if self._loss is not None:
+                columns["losses"] = self._own_losses(outputs, labels, n)
             if self._hidden:
-                columns[self.spaces[0]] = self._hidden_rows(len(logits))
+                columns[self.spaces[0]] = self._hidden_rows(n, inputs)
         return columns
 
-    def _hidden_rows(self, n: int) -> np.ndarray:
+    def _forward(self, inputs: Any) -> Any:
+        """Dict batches give the model the keys it takes; a single one that it does not name goes in by position."""
+        if not isinstance(inputs, Mapping):
+            return self._model(inputs)
+        parameters = inspect.signature(self._model.forward).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return self._model(**inputs)
+        known = {name: inputs[name] for name in (parameter.name for parameter in parameters) if name in inputs}
+        if known:
+            return self._model(**known)
+        tensors = [value for value in inputs.values() if isinstance(value, torch.Tensor)]
+        if len(tensors) != 1:
+            raise ValueError(
+                f"the model takes {', '.join(parameter.name for parameter in parameters)}, and the batch has "
+                f"{', '.join(inputs)}: give collate= to name them alike."
+            )
+        return self._model(tensors[0])
+
+    def _moved(self, inputs: Any) -> Any:
+        """Tensors on the model's device, floating ones in its precision."""
+        if isinstance(inputs, Mapping):
+            return {name: self._moved(value) for name, value in inputs.items()}
+        if isinstance(inputs, np.ndarray) or hasattr(inputs, "iloc"):
+            inputs = torch.as_tensor(np.ascontiguousarray(inputs))
+        if not isinstance(inputs, torch.Tensor):
+            return inputs
+        return inputs.to(self._device, self._dtype if inputs.is_floating_point() else None)
+
+    def _logits(self, outputs: Any, n: int) -> torch.Tensor:
+        found = _only_logits(outputs, n)
+        if found is self._seen.get("squashed"):
+            found = _refuse_probabilities()
+        found = found.double()
+        if found.ndim < 2 and n == 1:  # a model that squeezes its output
+            found = found.reshape(1, -1)
+        if found.ndim == 1 or (found.ndim == 2 and found.shape[1] == 1):
+            margin = found.reshape(-1, 1)
+            found = torch.cat([torch.zeros_like(margin), margin], dim=1)  # softmax of (0, z) is the sigmoid of z
+        if found.ndim != 2 or len(found) != n:
+            raise ValueError(f"logits must have shape ({n}, n_classes), not {tuple(found.shape)}.")
+        if found.min() >= 0 and ((found.sum(dim=1) - 1).abs() < 1e-3).all():
+            _refuse_probabilities()
+        return found
+
+    def _hidden_rows(self, n: int, inputs: Any) -> np.ndarray:
         kept = self._seen.get("hidden")
         if kept is None:
             raise ValueError(
-                "the model ran no linear layer, so its final hidden layer is unknown: name it, hidden='layer.name'."
+                "the model ran no linear layer that can be watched, so its final hidden layer is unknown: name one, "
+                "hidden='layer.name', or pass hidden=False and encoders=."
             )
-        if kept.ndim == 4:
+        if kept.ndim == 3:
+            mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+            kept = mean_over_tokens(kept, mask)
+        elif kept.ndim == 4:
             kept = kept.mean(dim=(2, 3))
-        elif kept.ndim == 3:
-            kept = kept.mean(dim=1)
         if kept.ndim != 2 or len(kept) != n:
             raise ValueError(f"the hidden layer gives shape {tuple(kept.shape)} for {n} examples: name another layer.")
         return kept.float().cpu().numpy()
 
 
-def _split(batch: Any) -> tuple[Any, Any]:
-    """(input, labels or None) of a batch of pairs, of dicts, or of inputs alone."""
-    if isinstance(batch, Mapping):
-        key = next((key for key in LABEL_KEYS if key in batch), None)
-        return {name: value for name, value in batch.items() if name not in LABEL_KEYS}, batch[key] if key else None
-    if isinstance(batch, tuple | list):
-        return (batch[0], batch[1]) if len(batch) > 1 else (batch[0], None)
-    return batch, None
-
-
-def _moved(inputs: Any, device: torch.device) -> Any:
-    if isinstance(inputs, Mapping):
-        return {name: _moved(value, device) for name, value in inputs.items()}
-    return inputs.to(device) if isinstance(inputs, torch.Tensor) else inputs
-
-
-def _logits(outputs: Any) -> torch.Tensor:
+def _only_logits(outputs: Any, n: int) -> torch.Tensor:
+    """The one tensor (n, ...) in what the model returned."""
     found = outputs
     if hasattr(outputs, "logits"):
         found = outputs.logits
     elif isinstance(outputs, Mapping):
         found = outputs.get("logits")
     elif isinstance(outputs, tuple | list):
-        found = outputs[0]
+        tensors = [part for part in outputs if isinstance(part, torch.Tensor) and part.ndim == 2 and len(part) == n]
+        if len(tensors) > 1:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            raise ValueError(f"the model returns several tables ({shapes}): wrap it so that it returns logits alone.")
+        found = tensors[0] if tensors else None
     if not isinstance(found, torch.Tensor):
         raise ValueError(f"the model must return logits, and it returned a {type(outputs).__name__} without any.")
-    if found.ndim == 1 or (found.ndim == 2 and found.shape[1] == 1):
-        margin = found.reshape(-1, 1)
-        found = torch.cat([torch.zeros_like(margin), margin], dim=1)  # softmax of (0, z) is the sigmoid of z
-    if found.ndim != 2:
-        raise ValueError(f"logits must have shape (batch, n_classes), not {tuple(found.shape)}.")
     return found
 
 
-def _to_array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+def _refuse_probabilities() -> torch.Tensor:
+    raise ValueError(
+        "the model returns probabilities, not logits: give it without its last softmax or sigmoid, or as a function "
+        "that returns class probabilities (n, n_classes)."
+    )

@@ -7,17 +7,16 @@ columns on disk and a second run picks up where the first was stopped.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
+from failviz._data_items import Rows, as_items, batches, describe, fingerprint
 from failviz._model_runners import Runner, runner_for
 from failviz._progress import progress as bar
 from failviz.evaluation import Evaluation
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 ON_DISK_BYTES = 1 << 30
 """Results expected to be larger than this are memory-mapped even without `path`."""
+MODEL = "model"
 
 
 def evaluate(
@@ -58,13 +58,15 @@ def evaluate(
         output with `.logits` as Hugging Face models give. An estimator has `predict_proba`. A
         callable returns class probabilities (b, n_classes). A module is put in eval mode for the
         run and given back as it was.
-    dataset : map-style data set, or (X, y) arrays
-        Items are (input, label), input alone, or dicts with "label" or "labels".
+    dataset : map-style data set, or (X, y) arrays or frames
+        Items are (input, label), input alone, or dicts with "label" or "labels"; of a dict the
+        model gets the keys that its `forward` takes.
     encoders : Encoder, list or dict of them, optional
         Each adds one space, named by its key or its own `name`.
     hidden : bool or str
         True records the input of the last linear layer as the space "hidden"; a name records the
-        output of that layer (averaged over positions when it has any); False records none.
+        output of that layer as a space of that name; False records none. Positions (of pixels, of
+        tokens that are no padding) are averaged.
     loss : callable(outputs, labels) -> (b,), optional
         Per-example loss, given what the model returned; default cross-entropy in nats.
     transform : callable, optional
@@ -83,8 +85,10 @@ def evaluate(
         What shows the examples; default the data set itself when it holds images or texts.
     path : folder, optional
         Keep the results there, memory-mapped. Run again after an interruption, only the missing
-        rows are computed; run again when finished, it is only opened. Without `path`, results
-        over 1 GiB go to a temporary folder.
+        rows are computed; run again when finished, it is only opened; run again with one more
+        encoder, only its space is added. Model, encoders, functions (by name and code) and data set
+        (by a sample of items, and its labels) are recognised, and another one is refused. Without
+        `path`, results over 1 GiB go to a temporary folder.
 
     Raises
     ------
@@ -102,189 +106,113 @@ def evaluate(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
-    items = _Pairs(*dataset) if isinstance(dataset, tuple) else dataset
+    items = as_items(dataset)
     n = len(items)
-    if n == 0:
-        raise ValueError("the data set is empty: there is nothing to evaluate.")
-    named = _named_encoders(encoders)
-    if source is None:
-        source = _source_of(items)
-    elif named:
-        source = as_source(source)
-    if named and source is None:
-        raise ValueError("encoders need images, and this data set shows none: give source=.")
-
     run = runner_for(model, hidden=hidden, loss=loss, device=device)
-    embeds = {
-        f"space {name}": lambda rows, encoder=encoder: encoder.encode_images(
-            source.take(rows), batch_size=batch_size, progress=False
-        )
-        for name, encoder in named.items()
+    named = _named_encoders(encoders, run)
+    source = _source_of(items) if source is None else as_source(source)
+    if source is None and any(not _reads_items(encoder) for encoder in named.values()):
+        raise ValueError("encoders need images, and this data set shows none: give source=.")
+    if not named and not run.spaces:
+        raise ValueError("there is nothing to embed the examples with: give encoders=, or leave hidden=True.")
+    facts = {
+        "ids": None if ids is None else list(ids),
+        "metadata": getattr(items, "metadata", None) if metadata is None else metadata,
+        "class_names": _class_names(class_names, items, run),
+        "source": source,
     }
-    task = {"model": run.fingerprint, "hidden": str(hidden), "spaces": list(named), "first": _first_item(items)}
-    folder, temporary = _work_folder(path, n, run, embeds, items, batch_size, transform, collate)
-    table = RowTable(folder, n, task) if folder is not None else _InMemory(n)
+    Evaluation(np.zeros((n, 1), dtype=np.float32), **facts)  # refuse before the long run, not after it
+
+    def encode(encoder: Encoder, rows: np.ndarray) -> np.ndarray:
+        shown = Rows(items, rows, transform) if _reads_items(encoder) or source is None else source.take(rows)
+        return encoder.encode_images(shown, batch_size=batch_size, progress=False)
+
+    def run_batch(batch: Any, first_row: int) -> dict[str, np.ndarray]:
+        columns = run(batch, first_row)
+        names, width = facts["class_names"], columns["probs"].shape[1]
+        if names is not None and len(names) != width:
+            raise ValueError(f"there are {len(names)} class names, and the model has {width} outputs: do they match?")
+        return columns
+
+    def width_of_a_row() -> int:
+        with run.ready():
+            columns = run_batch(next(iter(batches(items, 0, 1, transform, collate)))[1], 0)
+        one = [encode(encoder, np.array([0])) for encoder in named.values()]
+        return sum(block.nbytes for block in [*columns.values(), *one])
+
+    temporary = None
+    if path is None and width_of_a_row() * n > ON_DISK_BYTES:
+        temporary = Path(tempfile.mkdtemp(prefix="failviz-"))
     try:
-        with run:
-            start = table.rows_done("model")
-            batches = _batches(items, start, batch_size, transform, collate)
-            for first, batch in bar(batches, total=-(-(n - start) // batch_size), desc="model", enabled=progress):
-                table.write("model", first, run(batch))
-        for stage, encode in embeds.items():
-            starts = range(table.rows_done(stage), n, batch_size)
-            for first in bar(starts, desc=stage, enabled=progress):
-                rows = np.arange(first, min(first + batch_size, n))
-                table.write(stage, first, {stage: encode(rows)})
-        return _assemble(table, [*run.spaces, *embeds], run, items, ids, metadata, class_names, source)
+        table = RowTable(path if path is not None else temporary, n)
+        on_disk = table.folder is not None
+        data = {"data set": fingerprint(items), "transform": describe(transform)} if on_disk else {}
+        task = {"model": run.fingerprint(), "hidden": str(hidden), "loss": describe(loss), **data} if on_disk else {}
+        start = table.begin(MODEL, task | ({"collate": describe(collate)} if on_disk else {}))
+        with run.ready():
+            steps = batches(items, start, batch_size, transform, collate)
+            for first, batch in bar(steps, total=-(-(n - start) // batch_size), desc=MODEL, enabled=progress):
+                table.write(MODEL, first, run_batch(batch, first))
+        for name, encoder in named.items():
+            stage = f"encoder {name}"
+            begun = table.begin(stage, {"encoder": _encoder_fingerprint(encoder), **data} if on_disk else {})
+            for first in bar(range(begun, n, batch_size), desc=name, enabled=progress):
+                table.write(stage, first, {name: encode(encoder, np.arange(first, min(first + batch_size, n)))})
+        columns = table.columns(MODEL)
+        spaces = {name: columns.pop(name) for name in run.spaces if name in columns}
+        own = tuple(name for name in spaces if name != "features")
+        for name in named:
+            spaces |= table.columns(f"encoder {name}")
+        if not spaces:
+            raise ValueError("inputs are no rows of numbers, so nothing embeds the examples: give encoders=.")
+        return Evaluation(spaces, **columns, **facts, model_spaces=own)
     finally:
         if temporary is not None:  # mapped files live on until the arrays are gone
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _assemble(
-    table: RowTable | _InMemory,
-    space_columns: list[str],
-    run: Runner,
-    items: Any,
-    ids: Any,
-    metadata: Any,
-    class_names: Any,
-    source: Source | None,
-) -> Evaluation:
-    spaces = {name.removeprefix("space "): table.column(name) for name in space_columns if table.has(name)}
-    if not spaces:
-        raise ValueError(
-            "there is nothing to embed the examples with: give encoders=, or name a layer, hidden='layer.name'."
-        )
-    own_metadata = getattr(items, "metadata", None)
-    return Evaluation(
-        spaces,
-        probs=table.column("probs"),
-        labels=table.column("labels") if table.has("labels") else None,
-        losses=table.column("losses") if table.has("losses") else None,
-        ids=ids,
-        metadata=own_metadata if metadata is None else metadata,
-        class_names=_class_names(class_names, items, run),
-        source=source,
-    )
-
-
 def _class_names(given: Any, items: Any, run: Runner) -> Any:
-    for names in (given, getattr(items, "class_names", None), getattr(items, "classes", None), run.class_names):
+    """What was given, else what the model calls its classes, else what the data set does."""
+    for names in (given, run.class_names, getattr(items, "class_names", None), getattr(items, "classes", None)):
         if names is not None:
-            return names
+            return names if isinstance(names, str | Mapping) else list(names)
     return None
 
 
-def _named_encoders(encoders: Any) -> dict[str, Encoder]:
+def _named_encoders(encoders: Any, run: Runner) -> dict[str, Encoder]:
     if encoders is None:
         return {}
     if isinstance(encoders, Mapping):
-        return dict(encoders)
-    listed = [encoders] if hasattr(encoders, "encode_images") else list(encoders)
-    names = [encoder.name for encoder in listed]
-    if len(set(names)) != len(names):
-        raise ValueError(f"two encoders are named alike ({', '.join(names)}): give a dict of name: encoder.")
-    return dict(zip(names, listed, strict=True))
+        named = dict(encoders)
+    else:
+        listed = [encoders] if hasattr(encoders, "encode_images") else list(encoders)
+        named = {encoder.name: encoder for encoder in listed}
+        if len(named) != len(listed):
+            raise ValueError(f"two encoders are named alike ({', '.join(named)}): give a dict of name: encoder.")
+    for name, encoder in named.items():
+        if not hasattr(encoder, "encode_images"):
+            raise TypeError(f"encoder {name!r} is a {type(encoder).__name__}, which has no encode_images.")
+        if name in run.spaces:
+            raise ValueError(
+                f"an encoder and the model's own layer would both be called {name!r}: give a dict of another name: "
+                "encoder, or hidden=False."
+            )
+    return named
 
 
-class _Pairs:
-    """(X, y) arrays as a data set of pairs."""
-
-    def __init__(self, inputs: Any, labels: Any):
-        if len(inputs) != len(labels):
-            raise ValueError(f"X has {len(inputs)} rows, and y has {len(labels)}.")
-        self.inputs, self.labels = inputs, labels
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __getitem__(self, row: int) -> tuple[Any, Any]:
-        return self.inputs[row], self.labels[row]
+def _reads_items(encoder: Any) -> bool:
+    """Whether it takes the items as the model gets them, rather than pictures of them."""
+    return getattr(encoder, "reads_items", False)
 
 
-class _InMemory:
-    """The columns of a RowTable in memory, for results that are small and need no resuming."""
-
-    def __init__(self, n: int):
-        self.n = n
-        self._columns: dict[str, np.ndarray] = {}
-
-    def rows_done(self, stage: str) -> int:
-        return 0
-
-    def write(self, stage: str, start: int, blocks: Mapping[str, np.ndarray]) -> None:
-        for name, block in blocks.items():
-            if name not in self._columns:
-                self._columns[name] = np.empty((self.n, *block.shape[1:]), dtype=block.dtype)
-            self._columns[name][start : start + len(block)] = block
-
-    def column(self, name: str) -> np.ndarray:
-        return self._columns[name]
-
-    def has(self, name: str) -> bool:
-        return name in self._columns
-
-
-def _work_folder(
-    path: Any, n: int, run: Runner, embeds: Mapping[str, Any], items: Any, batch_size: int, transform: Any, collate: Any
-) -> tuple[Path | None, Path | None]:
-    """(folder to write to or None, the same if it is temporary); one example tells how wide the rows are."""
-    if path is not None:
-        return Path(path), None
-    with run:
-        width = sum(block.nbytes for block in run(next(iter(_batches(items, 0, 1, transform, collate)))[1]).values())
-    width += sum(encode(np.array([0])).nbytes for encode in embeds.values())
-    if width * n <= ON_DISK_BYTES:
-        return None, None
-    temporary = Path(tempfile.mkdtemp(prefix="failviz-"))
-    return temporary, temporary
-
-
-def _batches(
-    items: Any, start: int, batch_size: int, transform: Callable[[Any], Any] | None, collate: Any
-) -> Iterator[tuple[int, Any]]:
-    join = collate or torch.utils.data.default_collate
-    for first in range(start, len(items), batch_size):
-        chosen = [_transformed(items[row], transform) for row in range(first, min(first + batch_size, len(items)))]
-        yield first, join(chosen)
-
-
-def _transformed(item: Any, transform: Callable[[Any], Any] | None) -> Any:
-    if transform is None:
-        return item
-    if isinstance(item, tuple | list):
-        return (transform(item[0]), *item[1:])
-    return transform(item)
+def _encoder_fingerprint(encoder: Any) -> str:
+    own = getattr(encoder, "fingerprint", None)
+    return own() if callable(own) else str(describe(encoder))
 
 
 def _source_of(items: Any) -> Source | None:
     """What shows the data set's examples, or None when it holds neither images nor texts."""
     try:
         return as_source(items)
-    except TypeError:
+    except (TypeError, ValueError):
         return None
-
-
-def _first_item(items: Any) -> str:
-    """Fingerprint of the first item, so that a resumed run notices another data set."""
-    digest = hashlib.sha256()
-
-    def feed(value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key in sorted(value):
-                feed(key)
-                feed(value[key])
-        elif isinstance(value, tuple | list):
-            for part in value:
-                feed(part)
-        elif hasattr(value, "detach") or isinstance(value, np.ndarray | np.generic):
-            array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-            digest.update(str(array.dtype).encode() + np.ascontiguousarray(array).tobytes())
-        elif hasattr(value, "tobytes"):
-            digest.update(value.tobytes())
-        else:
-            digest.update(repr(value).encode())
-
-    feed(items[0])
-    return digest.hexdigest()

@@ -16,27 +16,45 @@ from typing import Any
 
 import numpy as np
 
+JOURNAL = "journal.json"
+
 
 @contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
     """Fill a temporary folder beside `path`, which takes that name only if the block succeeds.
 
-    An existing folder of that name is replaced at the end, never half overwritten.
+    What stands at `path` is replaced only when it is an empty folder or one that holds the file
+    `mark`, as the folders written here do; anything else is refused and left alone.
     """
     path = Path(path)
+    if path.exists() and not (path.is_dir() and ((path / mark).exists() or not any(path.iterdir()))):
+        raise FileExistsError(f"{path} is something else (it holds no {mark}) and was left alone: give another path.")
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent))
     try:
         yield work
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", suffix=".tmp", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(work, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(work, path)
+        umask = os.umask(0)
+        os.umask(umask)
+        work.chmod(0o777 & ~umask)
+        _put_in_place(work, path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_in_place(work: Path, path: Path) -> None:
+    """Rename `work` to `path`; an older folder steps aside first and comes back if that fails."""
+    if not path.exists():
+        os.replace(work, path)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", suffix=".tmp", dir=path.parent)) / path.name
+    os.replace(path, aside)
+    try:
+        os.replace(work, path)
+    except BaseException:
+        os.replace(aside, path)
+        raise
+    finally:
+        shutil.rmtree(aside.parent, ignore_errors=True)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -50,65 +68,93 @@ def write_json(path: Path, value: object) -> None:
 
 
 class RowTable:
-    """Growing columns on disk that remember how many rows of each are done.
+    """Growing columns that remember how many rows are done, on disk or, without a folder, in memory.
 
-    `evaluate` writes batches into one of these; a second run on the same folder finds the rows
-    of the first. The journal is written after the data it speaks of, so a row it counts is whole.
+    `evaluate` writes batches into one of these, stage by stage (the model, then each encoder). On
+    disk a second run on the same folder finds the rows of the first: the journal is written after
+    the data it speaks of, so a row it counts is whole.
 
     Parameters
     ----------
-    folder : path
-        Where the columns live; created when missing.
+    folder : path or None
+        Where the columns live; created when missing. One that holds other files is refused.
     n : int
         Rows in every column.
-    task : dict
-        What is being computed; a folder begun for another task is refused.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], n: int, task: Mapping[str, Any]):
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: str | os.PathLike[str] | None, n: int):
         self.n = n
-        self._journal = self.folder / "journal.json"
-        self._columns: dict[str, np.ndarray] = {}
-        self._done: dict[str, int] = {}
-        if self._journal.exists():
-            state = json.loads(self._journal.read_text(encoding="utf-8"))
-            differing = [key for key in task if state["task"].get(key) != task[key]]
-            if differing or state["n"] != n:
+        self.folder = None if folder is None else Path(folder)
+        self._stages: dict[str, dict[str, Any]] = {}
+        self._arrays: dict[tuple[str, str], np.ndarray] = {}
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        journal = self.folder / JOURNAL
+        if journal.exists():
+            state = json.loads(journal.read_text(encoding="utf-8"))
+            if state["n"] != n:
                 raise ValueError(
-                    f"{self.folder} holds the beginning of another evaluation (its {', '.join(differing) or 'length'} "
-                    "differs): give another path, or delete that folder to start again."
+                    f"{self.folder} was begun for {state['n']:,} rows, not {n:,}: give another path, or delete it."
                 )
-            self._done = state["done"]
-        self._task = dict(task)
+            self._stages = state["stages"]
+        elif any(self.folder.iterdir()):
+            raise FileExistsError(f"{self.folder} holds other files and was left alone: give another path.")
+        else:
+            self._write_journal()
 
-    def rows_done(self, stage: str) -> int:
-        """Rows of this stage that earlier runs have finished."""
-        return self._done.get(stage, 0)
+    def begin(self, stage: str, task: Mapping[str, Any]) -> int:
+        """Rows of this stage that earlier runs have finished.
+
+        Raises
+        ------
+        ValueError
+            When they were computed from something else; the message says what differs.
+        """
+        begun = self._stages.setdefault(stage, {"task": dict(task), "done": 0, "files": {}})
+        differing = [key for key in task if begun["task"].get(key) != task[key]]
+        if differing:
+            raise ValueError(
+                f"{self.folder} was begun with another {' and '.join(differing)} (stage {stage!r}): give another "
+                "path, or delete that folder to start again."
+            )
+        return begun["done"]
 
     def write(self, stage: str, start: int, blocks: Mapping[str, np.ndarray]) -> None:
         """Store rows `start...` of several columns and then record them as done."""
         for name, block in blocks.items():
-            column = self._open(name, block)
-            column[start : start + len(block)] = block
-            if isinstance(column, np.memmap):
-                column.flush()
-        self._done[stage] = start + len(next(iter(blocks.values())))
-        write_json(self._journal, {"n": self.n, "task": self._task, "done": self._done})
+            array = self._array(stage, name, block)
+            if array.shape[1:] != block.shape[1:]:
+                raise ValueError(f"{name} changed shape at row {start}: {array.shape[1:]} became {block.shape[1:]}.")
+            array[start : start + len(block)] = block
+            if isinstance(array, np.memmap):
+                array.flush()
+        self._stages[stage]["done"] = start + len(next(iter(blocks.values())))
+        self._write_journal()
 
-    def column(self, name: str) -> np.ndarray:
-        """A finished column, memory-mapped and read-only."""
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    def columns(self, stage: str) -> dict[str, np.ndarray]:
+        """The finished columns of a stage by name; memory-mapped and read-only on disk."""
+        if self.folder is None:
+            return {name: array for (of, name), array in self._arrays.items() if of == stage}
+        files = self._stages[stage]["files"]
+        return {name: np.load(self.folder / file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
 
-    def has(self, name: str) -> bool:
-        return (self.folder / f"{name}.npy").exists()
-
-    def _open(self, name: str, like: np.ndarray) -> np.ndarray:
-        if name not in self._columns:
-            path, shape = self.folder / f"{name}.npy", (self.n, *like.shape[1:])
-            if path.exists():
-                self._columns[name] = np.lib.format.open_memmap(path, mode="r+")
+    def _array(self, stage: str, name: str, like: np.ndarray) -> np.ndarray:
+        if (stage, name) not in self._arrays:
+            shape = (self.n, *like.shape[1:])
+            if self.folder is None:
+                self._arrays[stage, name] = np.empty(shape, dtype=like.dtype)
+                return self._arrays[stage, name]
+            files = self._stages[stage]["files"]
+            if name in files:
+                self._arrays[stage, name] = np.lib.format.open_memmap(self.folder / files[name], mode="r+")
             else:
-                self._columns[name] = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=shape)
-        return self._columns[name]
+                # A number, not the name: a space may be called anything. Recorded only once rows are in it.
+                files[name] = f"column-{sum(len(begun['files']) for begun in self._stages.values())}.npy"
+                path = self.folder / files[name]
+                self._arrays[stage, name] = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=shape)
+        return self._arrays[stage, name]
+
+    def _write_journal(self) -> None:
+        if self.folder is not None:
+            write_json(self.folder / JOURNAL, {"n": self.n, "stages": self._stages})

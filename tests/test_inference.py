@@ -3,12 +3,14 @@ import sys
 import textwrap
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from failviz import Evaluation, evaluate
+from failviz import Evaluation, encoders, evaluate
 
 
 def net(seed=0, n_in=6, n_out=3):
@@ -18,6 +20,22 @@ def net(seed=0, n_in=6, n_out=3):
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     return model
+
+
+class Mean:
+    """An encoder: mean colour of each picture."""
+
+    name = "mean"
+
+    def __init__(self, shift=0.0):
+        self.shift = shift
+
+    def fingerprint(self):
+        return f"mean {self.shift}"
+
+    def encode_images(self, images, *, batch_size, progress):
+        shown = [np.asarray(images.image(i)).mean((0, 1)) for i in range(len(images))]
+        return np.array(shown, np.float32) + self.shift
 
 
 class Rows(torch.utils.data.Dataset):
@@ -126,12 +144,6 @@ def test_estimators_and_callables():
 
 
 def test_encoders_add_spaces():
-    class Mean:
-        name = "mean"
-
-        def encode_images(self, images, *, batch_size, progress):
-            return np.array([np.asarray(images.image(i)).mean((0, 1)) for i in range(len(images))], np.float32)
-
     images = [(torch.full((3, 4, 4), i / 10), i % 3) for i in range(7)]
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
     ev = evaluate(model, images, encoders=Mean(), batch_size=2, progress=False)
@@ -140,6 +152,85 @@ def test_encoders_add_spaces():
     assert evaluate(model, images, encoders={"m": Mean()}, hidden=False, progress=False).spaces == ["m"]
     with pytest.raises(ValueError, match="named alike"):
         evaluate(model, images, encoders=[Mean(), Mean()], progress=False)
+    with pytest.raises(ValueError, match="both be called 'hidden'"):
+        evaluate(model, images, encoders={"hidden": Mean()}, progress=False)
+
+
+def test_encoders_see_the_data_and_never_a_stretched_picture_of_it():
+    normalised = [(torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(i)), i % 3) for i in range(6)]
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 3))
+    ev = evaluate(model, normalised, encoders={"own": encoders.Hidden(model)}, progress=False)
+    np.testing.assert_allclose(ev.space("own"), ev.space("hidden"), atol=1e-6)
+    with pytest.raises(ValueError, match="normalised"):
+        evaluate(model, normalised, encoders=encoders.Torchvision("shufflenet_v2_x0_5", None), progress=False)
+
+
+def test_frames_and_series_are_read_by_position():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"])
+    frame["y"] = np.where(frame["a"] > 0, "yes", "no")
+    frame = frame.sample(frac=1, random_state=0)
+    model = LogisticRegression(C=100).fit(frame[["a", "b"]], frame["y"])
+    ev = evaluate(model, (frame[["a", "b"]], frame["y"]), batch_size=7, progress=False)
+    assert ev.error_rate == pytest.approx(1 - model.score(frame[["a", "b"]], frame["y"]))
+    mixed = evaluate(
+        lambda x: model.predict_proba(pd.DataFrame(x, columns=["a", "b"])),
+        (frame[["a", "b"]].to_numpy(), (frame["y"] == "yes").astype(int)),
+        progress=False,
+    )
+    assert mixed.error_rate == ev.error_rate
+    sparse = evaluate(
+        LogisticRegression().fit(scipy.sparse.csr_array(np.eye(6)), np.arange(6) % 2),
+        (scipy.sparse.csr_array(np.eye(6)), np.arange(6) % 2),
+        encoders={"m": Mean()},
+        source=np.zeros((6, 2, 2), np.uint8),
+        progress=False,
+    )
+    assert sparse.spaces == ["m"]
+
+
+class Squeezes(nn.Module):
+    def __init__(self, n_out):
+        super().__init__()
+        self.layer = nn.Linear(6, n_out)
+
+    def forward(self, x):
+        return self.layer(x).squeeze()
+
+
+@pytest.mark.parametrize("n_out", [1, 3])
+def test_models_that_squeeze_survive_a_batch_of_one(n_out):
+    data = Rows(n=5)
+    data.y = data.y % max(2, n_out)
+    a, b = (evaluate(Squeezes(n_out).requires_grad_(False), data, batch_size=size, progress=False) for size in (5, 2))
+    assert a.n_classes == b.n_classes == max(2, n_out)
+
+
+def test_padding_does_not_reach_the_hidden_layer():
+    from transformers import BertConfig, BertForSequenceClassification
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = BertForSequenceClassification(BertConfig(vocab_size=50, num_labels=2, **sizes)).eval()
+    rng = np.random.default_rng(0)
+    rows = [{"input_ids": rng.integers(1, 50, size), "label": 0, "text": "unused"} for size in (3, 9, 5, 7)]
+
+    def collate(items):
+        longest = max(len(item["input_ids"]) for item in items)
+        padded = [np.pad(item["input_ids"], (0, longest - len(item["input_ids"]))) for item in items]
+        ids = torch.tensor(np.array(padded))
+        return {"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": torch.zeros(len(items)).long()}
+
+    layer = "bert.encoder.layer.0.output"
+    a, b = (evaluate(model, rows, hidden=layer, collate=collate, batch_size=k, progress=False) for k in (1, 4))
+    np.testing.assert_allclose(a.space(), b.space(), atol=1e-5)
+
+
+def test_dicts_that_are_not_named_as_the_model_names_them():
+    rows = [{"image": torch.rand(6, generator=torch.Generator().manual_seed(i)), "label": i % 3} for i in range(4)]
+    assert evaluate(net(), rows, progress=False).n_examples == 4
+    assert evaluate(net(), [(x["image"].double(), x["label"]) for x in rows], progress=False).n_examples == 4
+    with pytest.raises(ValueError, match="the model takes input"):
+        evaluate(net(), [row | {"other": row["image"]} for row in rows], progress=False)
 
 
 def test_large_results_are_memory_mapped(monkeypatch):
@@ -170,19 +261,50 @@ def test_a_killed_run_is_resumed_where_it_was(tmp_path):
     assert subprocess.run([sys.executable, "-c", script]).returncode == -9
     data = Rows()
     ev = evaluate(net(), data, batch_size=5, progress=False, path=tmp_path / "run")
-    assert set(data.reads) == {0, *range(15, 23)}  # item 0 tells the data sets apart
+    sampled = set(np.linspace(0, 22, 9).astype(int))  # these tell one data set from another
+    assert set(data.reads) == sampled | set(range(15, 23))
     assert isinstance(ev.space(), np.memmap)
     whole = evaluate(net(), Rows(), batch_size=5, progress=False)
     assert ev.hash == whole.hash
     again = Rows()
-    assert evaluate(net(), again, progress=False, path=tmp_path / "run").hash == ev.hash and set(again.reads) == {0}
+    assert evaluate(net(), again, progress=False, path=tmp_path / "run").hash == ev.hash and set(again.reads) == sampled
 
 
-def test_a_folder_of_another_run_is_refused(tmp_path):
-    evaluate(net(), Rows(), progress=False, path=tmp_path)
-    for model, data in ((net(seed=5), Rows()), (net(), Rows(seed=9)), (net(), Rows(n=5))):
-        with pytest.raises(ValueError, match="beginning of another evaluation"):
-            evaluate(model, data, progress=False, path=tmp_path)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": lambda: net(seed=5)}, "another model"),
+        ({"dataset": lambda: Rows(seed=9)}, "another data set"),
+        ({"dataset": lambda: Rows(n=5)}, "begun for 23 rows, not 5"),
+        ({"transform": lambda: torch.neg}, "another transform"),
+        ({"loss": lambda: lambda outputs, labels: labels.double()}, "another loss"),
+        ({"encoders": lambda: Mean(shift=1)}, "another encoder"),
+        ({"hidden": lambda: "1"}, "another hidden"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(tmp_path, change, message):
+    run = {"model": net, "dataset": Rows, "encoders": Mean}
+    settings = {"progress": False, "path": tmp_path, "source": np.zeros((23, 4, 4, 3), np.uint8)}
+    evaluate(**{name: make() for name, make in run.items()}, **settings)
+    if "n=5" in message or "not 5" in message:
+        settings["source"] = np.zeros((5, 4, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match=message):
+        evaluate(**{name: make() for name, make in (run | change).items()}, **settings)
+
+
+def test_a_finished_run_takes_one_more_encoder(tmp_path):
+    settings = {"progress": False, "path": tmp_path, "source": np.zeros((23, 4, 4, 3), np.uint8)}
+    evaluate(net(), Rows(), **settings)
+    data = Rows()
+    ev = evaluate(net(), data, encoders={"a/b": Mean()}, **settings)
+    assert ev.spaces == ["hidden", "a/b"] and len(set(data.reads)) == 9 and ev.model_spaces == ("hidden",)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    Evaluation(np.eye(3)).save(tmp_path / "ev")
+    with pytest.raises(FileExistsError, match="holds other files"):
+        evaluate(net(), Rows(), progress=False, path=tmp_path / "ev")
+    assert Evaluation.load(tmp_path / "ev").n_examples == 3
 
 
 def test_evaluations_of_runs_can_be_saved(tmp_path):
@@ -191,26 +313,75 @@ def test_evaluations_of_runs_can_be_saved(tmp_path):
     assert Evaluation.load(tmp_path / "ev").hash == ev.hash
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"hidden": "nope"}, "no layer named 'nope'"),
-        ({"batch_size": 0}, "at least 1"),
-        ({"loss": lambda outputs, labels: outputs.mean()}, "one value per example"),
-        ({"model": nn.Flatten()}, "no linear layer"),
-        ({"model": net(n_out=2)}, "a label is 2, and the model has 2 outputs"),
-        ({"model": lambda x: np.zeros(len(x))}, "class probabilities of shape"),
-        ({"model": nn.Identity(), "dataset": []}, "empty"),
-        ({"dataset": (np.ones((3, 6)), [0])}, "X has 3 rows, and y has 1"),
-        ({"hidden": False}, "nothing to embed"),
-    ],
-)
-def test_bad_input_is_refused(change, message):
-    arguments = {"model": net(), "dataset": Rows(), "progress": False} | change
+def softmaxed(n_out=3):
+    return nn.Sequential(net(n_out=n_out), nn.Softmax(dim=1) if n_out > 1 else nn.Sigmoid())
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return x, self.layer(x)
+
+
+BAD = {
+    "two tables": ({"model": Two()}, "several tables"),
+    "layer": ({"hidden": "nope"}, "no layer named 'nope'"),
+    "batch": ({"batch_size": 0}, "at least 1"),
+    "loss": ({"loss": lambda outputs, labels: outputs.mean()}, "one value per example"),
+    "no linear": ({"model": nn.Flatten()}, "no linear layer"),
+    "outputs": ({"model": net(n_out=2)}, "label of row 2 is 2, and the model has classes 0 to 1"),
+    "not probs": ({"model": lambda x: np.zeros(len(x))}, "class probabilities of shape"),
+    "empty": ({"model": nn.Identity(), "dataset": []}, "empty"),
+    "unequal": ({"dataset": (np.ones((3, 6)), [0])}, "X has 3 rows, and y has 1"),
+    "no space": ({"hidden": False}, "nothing to embed"),
+    "softmax": ({"model": softmaxed()}, "returns probabilities, not logits"),
+    "sigmoid": ({"model": softmaxed(1)}, "returns probabilities, not logits"),
+    "label -1": ({"dataset": [(torch.ones(6), -1)]}, "label of row 0 is -1"),
+    "label 0.7": ({"dataset": [(torch.ones(6), 0.0), (torch.ones(6), 0.5)]}, r"label of row 1 is 0\.5"),
+    "one-hot": ({"dataset": [(torch.ones(6), torch.eye(3)[0])] * 2}, "labels must be class numbers"),
+    "ids": ({"ids": ["a"] * 23}, "'a' comes again"),
+    "metadata": ({"metadata": {"k": [1]}}, "'k' has 1"),
+    "source": ({"source": ["text"]}, "shows 1 examples"),
+    "names": ({"class_names": ["a", "b"]}, "2 class names, and the model has 3 outputs"),
+    "ragged": ({"dataset": [(torch.ones(6), 0), (torch.ones(5), 0)]}, "do not make a batch"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_refused_before_the_work(change, message):
+    arguments = {"model": net(), "dataset": Rows(), "progress": False, "batch_size": 100} | change
     with pytest.raises(ValueError, match=message):
         evaluate(arguments.pop("model"), arguments.pop("dataset"), **arguments)
 
 
-def test_things_that_are_no_model_are_refused():
+def test_facts_are_checked_before_any_item_is_read():
+    for change in ({"ids": ["a"] * 23}, {"metadata": {"k": [1]}}, {"hidden": False}):
+        data = Rows()
+        with pytest.raises(ValueError):
+            evaluate(net(), data, progress=False, **change)
+        assert len(set(data.reads)) <= 1
+
+
+def test_a_broken_item_is_named():
+    class Broken(Rows):
+        def __getitem__(self, i):
+            if i == 4:
+                raise OSError("truncated file")
+            return super().__getitem__(i)
+
+    with pytest.raises(ValueError, match="item 4 of the data set cannot be read: OSError: truncated file"):
+        evaluate(net(), Broken(), progress=False)
+
+
+def test_what_is_no_model_or_no_data_set_is_refused():
     with pytest.raises(TypeError, match="must be a torch module"):
         evaluate(3, Rows())
+    with pytest.raises(TypeError, match=r"give loader\.dataset"):
+        evaluate(net(), torch.utils.data.DataLoader(Rows()))
+    with pytest.raises(TypeError, match="length and items"):
+        evaluate(net(), iter(Rows()))
+    with pytest.raises(TypeError, match="no probabilities"):
+        evaluate(type("Cluster", (), {"predict": None})(), Rows())

@@ -3,31 +3,87 @@ import pytest
 
 from failviz.store import RowTable, atomic_folder
 
+MARK = "mark.json"
+
+
+def fill(folder, text):
+    (folder / MARK).write_text(text)
+
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "a") as folder:
-        (folder / "half").write_text("x")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "a", MARK) as folder:
+        fill(folder, "half")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with atomic_folder(tmp_path / "a") as folder:
-        (folder / "one").write_text("1")
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "a") as folder:
+    with atomic_folder(tmp_path / "a", MARK) as folder:
+        fill(folder, "1")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "a", MARK) as folder:
         raise RuntimeError
-    assert (tmp_path / "a" / "one").read_text() == "1"
-    with atomic_folder(tmp_path / "a") as folder:
-        (folder / "two").write_text("2")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["two"]
+    assert (tmp_path / "a" / MARK).read_text() == "1"
+    with atomic_folder(tmp_path / "a", MARK) as folder:
+        fill(folder, "2")
+    assert (tmp_path / "a" / MARK).read_text() == "2"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    (tmp_path / "plain").mkdir()
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode  # colleagues can read it
+
+
+def test_what_is_not_ours_is_left_alone(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("years")
+    (tmp_path / "file").write_text("x")
+    for name in ("thesis", "file"):
+        with pytest.raises(FileExistsError, match="was left alone"), atomic_folder(tmp_path / name, MARK):
+            raise AssertionError
+    assert (tmp_path / "thesis" / "thesis.tex").read_text() == "years"
+
+
+def test_an_older_folder_comes_back_when_the_new_one_cannot_be_put_in_place(tmp_path, monkeypatch):
+    import os
+
+    with atomic_folder(tmp_path / "a", MARK) as folder:
+        fill(folder, "1")
+    replace = os.replace
+    moves = []
+
+    def fails_second(source, target):
+        moves.append(target)
+        if len(moves) == 2:
+            raise PermissionError("in use")
+        replace(source, target)
+
+    monkeypatch.setattr("failviz.store.os.replace", fails_second)
+    with pytest.raises(PermissionError), atomic_folder(tmp_path / "a", MARK) as folder:
+        fill(folder, "2")
+    monkeypatch.undo()
+    assert (tmp_path / "a" / MARK).read_text() == "1" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_columns_grow_stage_by_stage(tmp_path, on_disk):
+    table = RowTable(tmp_path if on_disk else None, 5)
+    assert table.begin("s", {"what": "x"}) == 0
+    table.write("s", 0, {"a/b": np.ones((2, 3)), "b": np.arange(2)})
+    table.write("s", 2, {"a/b": np.zeros((3, 3)), "b": np.arange(3)})
+    columns = table.columns("s")
+    assert columns["b"].tolist() == [0, 1, 0, 1, 2] and columns["a/b"].sum() == 6
+    with pytest.raises(ValueError, match="b changed shape at row 0"):
+        table.write("s", 0, {"b": np.ones((2, 2))})
 
 
 def test_rows_are_remembered_between_runs(tmp_path):
-    first = RowTable(tmp_path, 5, {"what": "x"})
-    first.write("s", 0, {"a": np.ones((2, 3)), "b": np.arange(2)})
-    second = RowTable(tmp_path, 5, {"what": "x"})
-    assert second.rows_done("s") == 2 and second.rows_done("other") == 0 and second.has("a") and not second.has("c")
-    second.write("s", 2, {"a": np.zeros((3, 3)), "b": np.arange(3)})
-    assert second.column("b").tolist() == [0, 1, 0, 1, 2] and second.column("a").sum() == 6
-    with pytest.raises(ValueError, match="its what differs"):
-        RowTable(tmp_path, 5, {"what": "y"})
-    with pytest.raises(ValueError, match="its length differs"):
-        RowTable(tmp_path, 6, {"what": "x"})
+    first = RowTable(tmp_path, 5)
+    first.begin("s", {"what": "x"})
+    first.write("s", 0, {"a": np.ones((2, 3))})
+    second = RowTable(tmp_path, 5)
+    assert second.begin("s", {"what": "x"}) == 2 and second.begin("another", {}) == 0
+    with pytest.raises(ValueError, match="begun with another what"):
+        RowTable(tmp_path, 5).begin("s", {"what": "y"})
+    with pytest.raises(ValueError, match="begun for 5 rows, not 6"):
+        RowTable(tmp_path, 6)
+
+
+def test_a_folder_with_other_files_is_not_written_to(tmp_path):
+    np.save(tmp_path / "probs.npy", np.ones(3))
+    with pytest.raises(FileExistsError, match="holds other files"):
+        RowTable(tmp_path, 5)

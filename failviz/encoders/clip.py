@@ -30,11 +30,12 @@ class OpenClip(Encoder):
     ValueError
         For an architecture or weights that open_clip does not know.
 
-    Examples
-    --------
-    >>> clip = OpenClip("ViT-B-32", "laion2b_s34b_b79k")  # doctest: +SKIP
-    >>> clip.encode_texts(["a photo of a sneaker on grass"]).shape  # doctest: +SKIP
-    (1, 512)
+    Notes
+    -----
+    Needs its weights once, over the network::
+
+        clip = OpenClip("ViT-B-32", "laion2b_s34b_b79k")
+        clip.encode_texts(["a photo of a sneaker on grass"]).shape  # (1, 512)
     """
 
     def __init__(self, name: str, pretrained: str | None, *, device: Any = None, space_name: str = "clip"):
@@ -49,7 +50,7 @@ class OpenClip(Encoder):
             raise ValueError(f"open_clip has no weights {pretrained!r} for {name}; it has {', '.join(tags)}.")
         model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
         super().__init__(model, space_name, device)
-        self._clip: Any = self._model  # with encode_image and encode_text
+        self._clip: Any = self._model.to(self.device)  # with encode_image and encode_text
         self._preprocess = preprocess
         self._tokenizer = open_clip.get_tokenizer(name)
 

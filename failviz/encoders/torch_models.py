@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from failviz._model_state import home_of
 from failviz.encoders.base import Encoder
 from failviz.sources import Source
 
@@ -41,7 +42,7 @@ class _LayerEncoder(Encoder):
         finally:
             handle.remove()
         rows = kept[-1]
-        return rows.flatten(2).mean(dim=2) if rows.ndim == 4 else rows.mean(dim=1) if rows.ndim == 3 else rows
+        return rows.mean(dim=(2, 3)) if rows.ndim == 4 else rows.mean(dim=1) if rows.ndim == 3 else rows
 
 
 class Hidden(_LayerEncoder):
@@ -56,14 +57,17 @@ class Hidden(_LayerEncoder):
     transform : callable, optional
         PIL image to tensor (3, h, w). Data sets whose items are tensors need none; images from
         files default to values in [0, 1].
-    name, device
-        As for Encoder.
+    name : str
+    device : str or torch.device, optional
+        Default: where the model is.
 
     Raises
     ------
     ValueError
         When the model has no such layer; the message lists the last ones it has.
     """
+
+    reads_items = True
 
     def __init__(
         self,
@@ -74,8 +78,8 @@ class Hidden(_LayerEncoder):
         name: str = "hidden",
         device: Any = None,
     ):
-        super().__init__(model, layer, name, device)
-        self._transform = transform
+        super().__init__(model, layer, name, device or home_of(model))
+        self._preprocess = transform
 
     def encode_images(self, images: Any, *, batch_size: int = 64, progress: bool = True) -> np.ndarray:
         """As Encoder's; items of a data set that are tensors already go to the model as they are."""
@@ -88,8 +92,8 @@ class Hidden(_LayerEncoder):
         return super().encode_images(images, batch_size=batch_size, progress=progress)
 
     def _prepare(self, image: Any) -> torch.Tensor:
-        if self._transform is not None:
-            return self._transform(image)
+        if self._preprocess is not None:
+            return self._preprocess(image)
         from torchvision.transforms.functional import to_tensor
 
         return to_tensor(image)
@@ -121,15 +125,17 @@ class Torchvision(_LayerEncoder):
         if weights is None:
             from torchvision.transforms._presets import ImageClassification
 
-            chosen, self._preprocess = None, ImageClassification(crop_size=224)
+            chosen, preprocess = None, ImageClassification(crop_size=224)
         else:
             known = models.get_model_weights(name)
             names = [*known.__members__, "DEFAULT"]
             if weights not in names:
                 raise ValueError(f"torchvision has no weights {weights!r} for {name}; it has {', '.join(names)}.")
             chosen = known[weights]
-            self._preprocess = chosen.transforms()
+            preprocess = chosen.transforms()
         super().__init__(models.get_model(name, weights=chosen), None, name, device)
+        self._model.to(self.device)
+        self._preprocess = preprocess
 
     def _prepare(self, image: Any) -> torch.Tensor:
         return self._preprocess(image)
