@@ -6,7 +6,8 @@ silently corrected one, and never modify what they are given.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 
@@ -36,20 +37,31 @@ def finite(array: np.ndarray, name: str) -> np.ndarray:
 
 def numeric(values: object, name: str) -> np.ndarray:
     """Return `values` as a real numeric array (memory-mapped arrays stay so); refuse anything else."""
-    array = values if isinstance(values, np.ndarray) else np.asarray(_to_numpy(values))
+    array = values if isinstance(values, np.ndarray) else np.asarray(to_numpy(values))
     if array.dtype == bool or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise TypeError(f"{name} must be an array of real numbers, not of dtype {array.dtype}.")
     return array
 
 
-def _to_numpy(values: object) -> object:
-    """Bring a torch tensor to the host without importing torch."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else values
+def to_numpy(values: Any) -> Any:
+    """Bring a torch tensor to the host without importing torch; anything else is left as it is."""
+    if not hasattr(values, "detach"):
+        return values
+    tensor = values.detach().cpu()
+    try:
+        return tensor.numpy()
+    except TypeError:  # bfloat16 and its kin, which numpy does not have
+        return tensor.float().numpy()
+
+
+def is_missing(value: object) -> bool:
+    """Whether one value is None, NaN, NaT or pandas' NA; the text "nan" is a text."""
+    return value is None or (not isinstance(value, str) and str(value) in ("nan", "NaT", "<NA>"))
 
 
 def column(values: object, name: str, n: int) -> np.ndarray:
     """Return a finite float64 array of shape (n,); true and false count as 1 and 0."""
-    array = np.asarray(_to_numpy(values))
+    array = np.asarray(to_numpy(values))
     array = array.astype(np.float64) if array.dtype == bool else numeric(array, name)
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one value per example, not {array.shape}.")
@@ -82,62 +94,97 @@ def probabilities(values: object, n: int) -> np.ndarray:
             + (": a binary model gives np.column_stack([1 - p, p])." if array.size == n else ".")
         )
     finite(array, "probs")
-    array = array.astype(np.float32)
-    negative = np.flatnonzero((array < 0).any(axis=1))
-    if len(negative):
-        raise ValueError(f"probs must not be negative, and row {negative[0]} is: pass probabilities, not logits.")
-    total = array.sum(axis=1, dtype=np.float64)
-    off = np.flatnonzero(np.abs(total - 1) > 1e-3)
-    if len(off):
-        raise ValueError(
-            f"probs must sum to one in every row (within 0.001), and row {off[0]} sums to {total[off[0]]:.4g}: "
-            "pass softmax outputs, not logits."
-        )
-    return array
+    for start, block in row_chunks(array):
+        negative = np.flatnonzero((block < 0).any(axis=1))
+        if len(negative):
+            raise ValueError(
+                f"probs must not be negative, and row {start + negative[0]} is: pass probabilities, not logits."
+            )
+        total = block.sum(axis=1, dtype=np.float64)
+        off = np.flatnonzero(np.abs(total - 1) > 1e-3)
+        if len(off):
+            raise ValueError(
+                f"probs must sum to one in every row (within 0.001), and row {start + off[0]} sums to "
+                f"{total[off[0]]:.4g}: pass softmax outputs, not logits."
+            )
+    return array if array.dtype == np.float32 else array.astype(np.float32)
 
 
-def class_indices(values: object, name: str, n: int, class_names: Sequence[str] | None) -> np.ndarray:
-    """Return int64 class numbers (n,), from numbers or from class names."""
-    array = np.asarray(_to_numpy(values))
+def classes(values: object, name: str, n: int) -> np.ndarray:
+    """Return classes (n,): numbers as they came, names as an object array of str; none may be missing."""
+    array = np.asarray(to_numpy(values))
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), one value per example, not {array.shape}.")
-    if array.dtype.kind in "OUS":
-        if class_names is None:
-            raise ValueError(f"{name} holds names, so class_names is needed to number them.")
-        number = {str(class_name): index for index, class_name in enumerate(class_names)}
+    if array.dtype.kind not in "OUST":
+        return array.astype(np.int64) if array.dtype == bool else numeric(array, name)
+    # From a list, numpy would spell None and NaN out among the names.
+    items = (array if isinstance(values, np.ndarray) else np.asarray(values, dtype=object)).tolist()
+    for row, item in enumerate(items):
+        if is_missing(item):
+            raise ValueError(f"{name} row {row} is missing ({item}): drop that row, or give the class a name.")
+        if not isinstance(item, str | bytes | int | float | np.number | np.bool_):
+            raise TypeError(f"{name} must hold class numbers or names, and row {row} is a {type(item).__name__}.")
+    is_name = np.array([isinstance(item, str | bytes) for item in items])
+    if is_name.all():
+        return np.array([_text(item, name, row) for row, item in enumerate(items)], dtype=object)
+    if is_name.any():
+        row = int(np.flatnonzero(is_name)[0])
+        raise ValueError(f"{name} mixes numbers and names, and row {row} is the name {items[row]!r}: use one of them.")
+    return numeric(np.array(items) + 0, name)  # + 0: booleans count as 0 and 1
+
+
+def class_numbers(array: np.ndarray, name: str, class_names: Sequence[str] | None, n_classes: int | None) -> np.ndarray:
+    """Return int64 class numbers (n,) from what `classes` gave; `n_classes` is None when nothing tells it."""
+    if array.dtype == object:
+        number = {class_name: index for index, class_name in enumerate(class_names or ())}
         for row, value in enumerate(array):
-            if str(value) not in number:
-                raise ValueError(
-                    f"{name} row {row} is {str(value)!r}, which is not among class_names {list(class_names)}."
-                )
-        return np.array([number[str(value)] for value in array], dtype=np.int64)
-    if array.dtype == bool:
-        array = array.astype(np.int64)
-    numeric(array, name)
-    if np.issubdtype(array.dtype, np.floating):
-        finite(array, name)
-        if (array != np.floor(array)).any():
-            row = int(np.flatnonzero(array != np.floor(array))[0])
-            raise ValueError(f"{name} must be class numbers, and row {row} is {array[row]}.")
-    array = array.astype(np.int64)
-    limit = None if class_names is None else len(class_names)
-    bad = np.flatnonzero((array < 0) | (array >= limit) if limit is not None else array < 0)
+            if value not in number:
+                raise ValueError(f"{name} row {row} is {value!r}, which is not among class_names {list(number)}.")
+        return np.array([number[value] for value in array], dtype=np.int64)
+    finite(array, name)
+    broken = np.flatnonzero(array != np.floor(array))
+    if len(broken):
+        raise ValueError(f"{name} must be class numbers, and row {broken[0]} is {array[broken[0]]}.")
+    limit = max(10_000, 10 * len(array)) if n_classes is None else n_classes
+    bad = np.flatnonzero((array < 0) | (array >= limit))
     if len(bad):
-        span = f"0 to {limit - 1}" if limit is not None else "0 or more"
-        raise ValueError(f"{name} must be class numbers from {span}, and row {bad[0]} is {array[bad[0]]}.")
-    return array
+        value = array[bad[0]]
+        if n_classes is None and value > 0:
+            raise ValueError(
+                f"{name} must be class numbers from 0 up, and row {bad[0]} is {value}, too many classes for "
+                f"{len(array)} examples: give names as text, or np.unique({name}, return_inverse=True)[1]."
+            )
+        span = "0 or more" if n_classes is None else f"0 to {limit - 1}"
+        raise ValueError(f"{name} must be class numbers from {span}, and row {bad[0]} is {value}.")
+    return array.astype(np.int64)
 
 
 def unique_names(values: Iterable[object], name: str) -> tuple[str, ...]:
-    """Return the values as strings, refused when one comes twice."""
-    names = tuple(str(value) for value in values)
+    """Return the values as strings, in their order, refused when one is missing or comes twice."""
+    if isinstance(values, str | bytes | Mapping | Set):
+        raise TypeError(f"{name} must be a list, in order, not a {type(values).__name__}.")
+    names = tuple(_text(value, name, position) for position, value in enumerate(to_numpy(values)))
     if len(set(names)) != len(names):
         seen: set[str] = set()
-        for row, value in enumerate(names):
+        for position, value in enumerate(names):
             if value in seen:
-                raise ValueError(f"{name} must be unique, and {value!r} comes again at position {row}.")
+                raise ValueError(f"{name} must be unique, and {value!r} comes again at position {position}.")
             seen.add(value)
     return names
+
+
+def _text(value: Any, name: str, position: int) -> str:
+    """One name as text."""
+    if isinstance(value, str):
+        return str(value)
+    if is_missing(value):
+        raise ValueError(f"{name} has nothing at position {position} ({value}): give it a name.")
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise ValueError(f"{name} has bytes at position {position} that are not text: decode them.") from None
+    return str(to_numpy(value))
 
 
 def rows(values: object, n: int) -> np.ndarray:

@@ -5,7 +5,7 @@ Missing columns are derived here: predictions from probs, losses from probs and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,19 +29,25 @@ def aligned_columns(
     metadata: Any,
     class_names: Iterable[object] | None,
     source: Any,
+    model_spaces: Iterable[str],
 ) -> dict[str, Any]:
     """The attributes of an Evaluation by name; the parameters are those of its constructor."""
     spaces = _spaces(embeddings)
     n = len(next(iter(spaces.values())))
-    names = _names_in(labels, predictions) if class_names is None else _checks.unique_names(class_names, "class_names")
+    if labels is not None:
+        labels = _checks.classes(labels, "labels", n)
+    if predictions is not None:
+        predictions = _checks.classes(predictions, "predictions", n)
     if probs is not None:
         probs = _checks.probabilities(probs, n)
-        if names is not None and len(names) != probs.shape[1]:
-            raise ValueError(f"probs has {probs.shape[1]} columns, and there are {len(names)} class names.")
-    numbered = tuple(map(str, range(probs.shape[1]))) if names is None and probs is not None else names
-    labels = None if labels is None else _checks.class_indices(labels, "labels", n, numbered)
+    names = _class_names(class_names, {"labels": labels, "predictions": predictions, "probs": probs})
+    if names is not None and probs is not None and len(names) != probs.shape[1]:
+        raise ValueError(f"probs has {probs.shape[1]} columns, and there are {len(names)} class names.")
+    n_classes = len(names) if names is not None else None if probs is None else probs.shape[1]
+    if labels is not None:
+        labels = _checks.class_numbers(labels, "labels", names, n_classes)
     if predictions is not None:
-        predictions = _checks.class_indices(predictions, "predictions", n, numbered)
+        predictions = _checks.class_numbers(predictions, "predictions", names, n_classes)
     elif probs is not None:
         predictions = probs.argmax(axis=1).astype(np.int64)
     if losses is not None:
@@ -58,10 +64,11 @@ def aligned_columns(
         "probs": frozen(probs),
         "losses": frozen(losses),
         "weights": frozen(_weights(weights, n)),
-        "ids": frozen(np.array(id_names)),
+        "ids": frozen(np.array(id_names, dtype=object)),
         "metadata": _as_pandas(metadata, n),
         "class_names": None if names is None else list(names),
         "source": _as_source(source, n),
+        "model_spaces": _model_spaces(model_spaces, spaces),
     }
 
 
@@ -78,6 +85,14 @@ def _spaces(embeddings: Any) -> dict[str, np.ndarray]:
     if len(set(sizes.values())) > 1:
         raise ValueError(f"all spaces need the same number of rows, and they have {sizes}.")
     return spaces
+
+
+def _model_spaces(names: Iterable[str], spaces: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    names = _checks.unique_names(names, "model_spaces")
+    unknown = [name for name in names if name not in spaces]
+    if unknown:
+        raise ValueError(f"model_spaces names {unknown[0]!r}, and the spaces are {', '.join(map(repr, spaces))}.")
+    return names
 
 
 def _weights(weights: Any, n: int) -> np.ndarray:
@@ -101,29 +116,34 @@ def frozen(array: Any) -> Any:
     return view
 
 
-def _names_in(labels: Any, predictions: Any) -> tuple[str, ...] | None:
-    """Sorted class names when labels or predictions came as names, else None."""
-    found: set[str] = set()
-    for values in (labels, predictions):
-        array = None if values is None or hasattr(values, "detach") else np.asarray(values)
-        if array is not None and array.dtype.kind in "OUS":
-            found.update(str(value) for value in array.ravel())
-    return tuple(sorted(found)) or None
+def _class_names(given: Any, columns: Mapping[str, np.ndarray | None]) -> tuple[str, ...] | None:
+    """The names given, else those found among labels and predictions, sorted; None when classes are numbers.
+
+    Sorted names get their numbers by the alphabet, so nothing else may go by number then.
+    """
+    if given is not None:
+        return _checks.unique_names(given, "class_names")
+    by_name = {name: array for name, array in columns.items() if array is not None and array.dtype == object}
+    by_number = [name for name, array in columns.items() if array is not None and array.dtype != object]
+    if by_name and by_number:
+        place = "column of probs" if "probs" in by_number else f"number in {by_number[0]}"
+        raise ValueError(
+            f"{next(iter(by_name))} holds names, and nothing says which name is which {place}: "
+            "give class_names, in that order."
+        )
+    return tuple(sorted({value for array in by_name.values() for value in array})) or None
 
 
 def _as_pandas(metadata: Any, n: int) -> pd.DataFrame | None:
-    """A pandas copy of any dataframe that narwhals reads, or of a dict of columns."""
+    """A pandas copy of any dataframe that narwhals reads, or of a dict of columns; rows go by position."""
     if metadata is None:
         return None
     import narwhals as nw
     import pandas as pd
 
     if isinstance(metadata, Mapping):
-        lengths = {name: len(values) for name, values in metadata.items() if isinstance(values, Sequence | np.ndarray)}
-        wrong = [f"{name!r} has {length}" for name, length in lengths.items() if length != n]
-        if wrong:
-            raise ValueError(f"metadata columns need {n} values, one per example: {wrong[0]}.")
-        frame = pd.DataFrame(dict(metadata))
+        columns = {name: _by_position(values, name, n) for name, values in metadata.items()}
+        frame = pd.DataFrame(columns, index=pd.RangeIndex(n))
     else:
         try:
             table = nw.from_native(metadata, eager_only=True)
@@ -136,11 +156,25 @@ def _as_pandas(metadata: Any, n: int) -> pd.DataFrame | None:
         native = table.to_native()
         is_pandas = isinstance(native, pd.DataFrame)
         frame = native.copy() if is_pandas else pd.DataFrame({name: table[name].to_numpy() for name in table.columns})
-    if len(frame) != n:
-        raise ValueError(f"metadata must have {n} rows, one per example, not {len(frame)}.")
-    frame = frame.reset_index(drop=True)
+        if len(frame) != n:
+            raise ValueError(f"metadata must have {n} rows, one per example, not {len(frame)}.")
+        frame = frame.reset_index(drop=True)
     frame.columns = list(_checks.unique_names(frame.columns, "metadata column names"))
     return frame
+
+
+def _by_position(values: Any, name: Any, n: int) -> pd.Series:
+    """One metadata column: whatever index it came with says nothing about the examples."""
+    import pandas as pd
+
+    values = _checks.to_numpy(values)
+    if not isinstance(values, pd.Series | pd.Index | pd.api.extensions.ExtensionArray | list | tuple | range):
+        values = np.asarray(values)
+        if values.ndim != 1:
+            raise ValueError(f"metadata columns have one value per example, and {name!r} has shape {values.shape}.")
+    if len(values) != n:
+        raise ValueError(f"metadata columns need {n} values, one per example: {name!r} has {len(values)}.")
+    return pd.Series(values).reset_index(drop=True)
 
 
 def _as_source(source: Any, n: int) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from failviz import _checks
+from failviz import _checks, _fingerprints
 from failviz._columns import aligned_columns, frozen
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class Evaluation:
     """Results of one model on one data set, aligned row by row and never changed.
 
+    Rows belong together by position; the index of a pandas Series or DataFrame is not looked at.
     Missing columns are derived where they can be: predictions from probs, losses from probs and
     labels, `errors` from predictions and labels.
 
@@ -34,19 +35,25 @@ class Evaluation:
         Kept as float16 or float32, memory-mapped arrays stay so; anything else becomes float32.
         Not copied: do not write into them afterwards.
     labels, predictions : (n,) class numbers or class names, optional
+        Names without `class_names` are numbered alphabetically, which is refused where anything
+        else goes by number. A missing class is refused.
     probs : (n, n_classes), optional
-        Class probabilities; rows sum to one within 1e-3.
+        Class probabilities; rows sum to one within 1e-3. float32, memory-mapped or not, is kept as it is.
     losses : (n,), optional
         Loss of each example, in nats for cross-entropy.
     weights : (n,), optional
         How many examples each row stands for, >= 0; default 1.
     ids : (n,), optional
-        Stable, unique names of the examples; default "0" to "n-1".
+        Stable, unique names of the examples, kept as an object array of str; default "0" to "n-1".
     metadata : any dataframe or dict of columns, optional
         Facts about the examples that a person may colour, filter or group by.
     class_names : list of str, optional
+        In the order of the class numbers, which are the columns of `probs`; needed when names and `probs` are given.
     source : optional
         Something that can show example i, see `failviz.sources`.
+    model_spaces : list of str, default ()
+        Names of the spaces that are layers of the model under study: a slice found there may be
+        no more than a confusion cell, and `verify` says so.
 
     Raises
     ------
@@ -74,9 +81,10 @@ class Evaluation:
         metadata: Any = None,
         class_names: Iterable[object] | None = None,
         source: Any = None,
+        model_spaces: Iterable[str] = (),
     ):
         columns = aligned_columns(
-            embeddings, labels, predictions, probs, losses, weights, ids, metadata, class_names, source
+            embeddings, labels, predictions, probs, losses, weights, ids, metadata, class_names, source, model_spaces
         )
         for name, value in columns.items():
             super().__setattr__(name, value)
@@ -90,6 +98,7 @@ class Evaluation:
     metadata: pd.DataFrame | None
     class_names: list[str] | None
     source: Any
+    model_spaces: tuple[str, ...]
     _spaces: dict[str, np.ndarray]
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -175,21 +184,15 @@ class Evaluation:
     # -- identity --------------------------------------------------------------------------
 
     def row_hashes(self, space: str | None = None) -> np.ndarray:
-        """uint64 (n,): a fingerprint of each row of a space, equal for equal float32 values.
+        """uint64 (n,): the content of each row of a space as a number, equal for equal float32 values."""
+        return _fingerprints.content_hashes(self.space(space))
+
+    def row_fingerprints(self, space: str | None = None) -> np.ndarray:
+        """uint64 (n, 3): `row_hashes` and two fingerprints of each row that survive rounding to float16.
 
         Ids prove nothing across data sets; these tell whether an example was in another one.
         """
-        array = self.space(space)
-        odd = np.random.default_rng(0x5EED).integers(0, 2**63, size=array.shape[1], dtype=np.uint64) * 2 + 1
-        hashes = np.empty(len(array), dtype=np.uint64)
-        for start, block in _checks.row_chunks(array):
-            words = (np.ascontiguousarray(block, dtype=np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
-            words ^= words >> np.uint64(15)
-            mixed = (words * odd).sum(axis=1, dtype=np.uint64)
-            mixed ^= mixed >> np.uint64(29)
-            mixed *= np.uint64(0xBF58476D1CE4E5B9)
-            hashes[start : start + len(block)] = mixed ^ (mixed >> np.uint64(32))
-        return hashes
+        return _fingerprints.fingerprints(self.space(space))
 
     @cached_property
     def hash(self) -> str:
@@ -201,8 +204,8 @@ class Evaluation:
         for column in ("labels", "predictions", "probs", "losses", "weights"):
             values = getattr(self, column)
             digest.update(column.encode() + (b"" if values is None else np.ascontiguousarray(values).tobytes()))
-        digest.update("\x1f".join(self.ids).encode())
-        digest.update("\x1f".join(self.class_names or []).encode())
+        digest.update("\x1f".join(self.ids).encode("utf-8", "surrogatepass"))
+        digest.update("\x1f".join(self._all_names() or []).encode())
         return digest.hexdigest()
 
     def rows_of(self, ids: Iterable[object]) -> np.ndarray:
@@ -242,10 +245,11 @@ class Evaluation:
             metadata=None if self.metadata is None else self.metadata.iloc[rows],
             class_names=self._all_names(),
             source=None if self.source is None else self.source.take(rows),
+            model_spaces=self.model_spaces,
         )
 
     def _all_names(self) -> list[str] | None:
-        """Class names, made up where there are none, so that a part keeps all its classes."""
+        """Class names, made up where there are none, so that a part keeps all its classes (and the whole its hash)."""
         if self.class_names is not None or (self.labels is None and self.predictions is None):
             return self.class_names
         return [self.class_name(number) for number in range(self.n_classes)]
@@ -296,9 +300,14 @@ class Evaluation:
     # -- on disk ---------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a folder of `.npy` arrays and `evaluation.json`; an older one is replaced whole.
+        """Write a folder of `.npy` arrays and JSON; an older one is replaced whole.
 
-        The source is not saved: give it again to `load`.
+        The source is not saved: give it again to `load`. Metadata come back with the dtypes they had.
+
+        Raises
+        ------
+        ValueError
+            When a metadata column holds things that are no numbers, dates, text or categories.
         """
         from failviz._evaluation_format import write
 
@@ -306,7 +315,13 @@ class Evaluation:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
-        """Open a saved Evaluation; embeddings are memory-mapped, nothing is unpickled."""
+        """Open a saved Evaluation; embeddings and probs are memory-mapped, nothing is unpickled.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            When the folder is none of ours, or what is in it is not what was saved.
+        """
         from failviz._evaluation_format import read
 
         return read(path, source=source)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from failviz import _fingerprints
+
 if TYPE_CHECKING:
     from failviz.evaluation import Evaluation
 
@@ -38,7 +40,9 @@ def scope_mask(scope: Scope, evaluation: Evaluation) -> np.ndarray:
 class Slice:
     """A named subpopulation of one Evaluation.
 
-    Build one with `Slice.of(evaluation, ...)` or `Slice.drawn(evaluation, ids)`.
+    Build one with `Slice.of(evaluation, ...)` or `Slice.drawn(evaluation, ids)`; combine two of the
+    same Evaluation with `&`, `|`, `-` and `~`. A combination from which the outcome could be read off
+    (of a predicted class with a label, or with another scope) says so in `uses_outcome`.
 
     Attributes
     ----------
@@ -60,10 +64,12 @@ class Slice:
         Facts from the data the finder was fitted on: in-sample unless a key says otherwise.
     evaluation_hash : str
         `Evaluation.hash` of the data it belongs to.
-    seen : dict of {space name: sorted uint64 array}
-        Row hashes of the data that chose it; `verify` refuses to judge it there.
+    seen : dict of {space name: uint64 array (m, 3)}
+        `Evaluation.row_fingerprints` of the data that chose it; `verify` refuses to judge it there.
     is_drawn, uses_outcome : bool
         Drawn by a person, or membership reads the outcome: shown, never confirmed.
+    reads : frozenset of {"label", "prediction"}
+        Columns that membership depends on through the scopes of the slices it was combined from.
     """
 
     ids: np.ndarray
@@ -80,6 +86,7 @@ class Slice:
     seen: Mapping[str, np.ndarray] = field(default_factory=dict)
     is_drawn: bool = False
     uses_outcome: bool = False
+    reads: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -114,12 +121,16 @@ class Slice:
             checked[column] = values
         if ((checked["weights"] < 0) | (checked["weights"] > 1)).any():
             raise ValueError("slice weights must lie between 0 and 1.")
+        for space, rows in facts.get("seen", {}).items():
+            if rows.ndim != 2 or rows.shape[1] != 3:
+                raise ValueError(f"slice seen[{space!r}] must be row_fingerprints of shape (m, 3), not {rows.shape}.")
         return cls(
             ids=evaluation.ids,
             scope=scope,
             name=name,
             method=method,
             evaluation_hash=evaluation.hash,
+            reads=frozenset() if isinstance(scope, str) else frozenset({scope[0]}),
             **checked,
             **facts,
         )
@@ -169,7 +180,11 @@ class Slice:
         return self._combined(other, "and", np.minimum)
 
     def __or__(self, other: Slice) -> Slice:
-        """Members of either: the larger weight and the larger score of the two."""
+        """Members of either: the larger weight and the larger score of the two.
+
+        Over two different scopes the union is defined over all classes; rows in neither scope
+        belong to it with weight 0 and score one less than any row that has a score.
+        """
         return self._combined(other, "or", np.maximum)
 
     def __sub__(self, other: Slice) -> Slice:
@@ -185,7 +200,8 @@ class Slice:
         """The rest of the scope."""
         weights = np.where(self.in_scope, 1 - self.weights, 0.0)
         scores = np.where(self.in_scope, -self.scores, -np.inf)
-        return replace(self, scores=scores, weights=weights, name=f"not {self.name}", direction=None, stats={})
+        forgotten: dict[str, Any] = {"direction": None, "rule": None, "caption": None, "stats": {}}
+        return replace(self, scores=scores, weights=weights, name=f"not {self.name}", **forgotten)
 
     def _require_same(self, other: Slice) -> None:
         if not isinstance(other, Slice):
@@ -209,8 +225,14 @@ class Slice:
 
     def _derived(self, other: Slice, word: str, scope: Scope, scores: np.ndarray, weights: np.ndarray) -> Slice:
         seen = dict(self.seen)
-        for space, hashes in other.seen.items():
-            seen[space] = np.union1d(seen[space], hashes) if space in seen else hashes
+        for space, rows in other.seen.items():
+            seen[space] = _fingerprints.together(seen[space], rows) if space in seen else rows
+        if scope == "all" and not (scores > -np.inf).all():
+            known = scores[scores > -np.inf]
+            scores = np.maximum(scores, known.min() - 1 if len(known) else 0.0)
+        # Label and prediction together are the outcome, and a test outside one predicted class holds the label fixed.
+        reads = self.reads | other.reads
+        tells = "prediction" in reads and ("label" in reads or isinstance(scope, str))
         return Slice(
             ids=self.ids,
             scores=scores,
@@ -221,7 +243,8 @@ class Slice:
             evaluation_hash=self.evaluation_hash,
             seen=seen,
             is_drawn=self.is_drawn or other.is_drawn,
-            uses_outcome=self.uses_outcome or other.uses_outcome,
+            uses_outcome=self.uses_outcome or other.uses_outcome or tells,
+            reads=reads,
         )
 
     def __repr__(self) -> str:

@@ -2,7 +2,7 @@
 
 A source has `kind` ("image" or "text"), a length, `image(i)` or `text(i)`, and `take(rows)`.
 `as_source` makes one of an image array, a list of image files, a torchvision or Hugging Face
-style data set, a list of texts, or keeps one that you wrote.
+style data set, a list of texts, or something you wrote with a `kind`, a length and `image` or `text`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
+
+from failviz import _checks
+from failviz._pixels import CHANNELS, UnreadableExample, to_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-
-
-class UnreadableExample(ValueError):
-    """An example that cannot be shown; the message names it and says why."""
+IMAGE_COLUMNS = ("image", "img", "pixel_values", "x")
+TEXT_COLUMNS = ("text", "sentence", "content", "review")
 
 
 class Source:
@@ -50,11 +51,24 @@ class Source:
         taken._rows = chosen if self._rows is None else self._rows[chosen]
         return taken
 
-    def image(self, row: int) -> Image:
-        """PIL image (RGB) of example `row`; raises UnreadableExample when it cannot be had."""
+    def image(self, row: int, *, exact: bool = False) -> Image:
+        """PIL image (RGB) of example `row`, for showing or, with `exact`, for measuring.
+
+        Parameters
+        ----------
+        row : int
+            0 to len - 1.
+        exact : bool, default False
+            Refuse an image that can only be shown by stretching its values, see `to_image`.
+
+        Raises
+        ------
+        UnreadableExample
+            When it cannot be had.
+        """
         stored = self._stored(row)
         try:
-            return self._image(stored)
+            return to_image(self._image(stored), exact=exact)
         except Exception as error:  # any decoder, any data set: named, never fatal
             raise UnreadableExample(f"cannot read {self._describe(stored)}: {_reason(error)}") from error
 
@@ -74,7 +88,8 @@ class Source:
     def _describe(self, stored: int) -> str:
         return f"example {stored}"
 
-    def _image(self, stored: int) -> Image:
+    def _image(self, stored: int) -> Any:
+        """What `to_image` takes: a PIL image, an array or a tensor."""
         raise TypeError(f"a {type(self).__name__} has no images")
 
     def _text(self, stored: int) -> str:
@@ -90,8 +105,8 @@ class ImageArray(Source):
         super().__init__(len(images))
         self._images = images
 
-    def _image(self, stored: int) -> Image:
-        return to_image(self._images[stored])
+    def _image(self, stored: int) -> Any:
+        return self._images[stored]
 
 
 class ImageFiles(Source):
@@ -132,8 +147,8 @@ class DatasetImages(Source):
         super().__init__(len(dataset))
         self._dataset, self._column = dataset, column
 
-    def _image(self, stored: int) -> Image:
-        return to_image(_field(self._dataset[stored], self._column, ("image", "img", "pixel_values", "x")))
+    def _image(self, stored: int) -> Any:
+        return _field(self._dataset[stored], self._column, IMAGE_COLUMNS)
 
     def _describe(self, stored: int) -> str:
         samples = getattr(self._dataset, "samples", None)  # torchvision's folders know their files
@@ -151,7 +166,7 @@ class Texts(Source):
 
     def _text(self, stored: int) -> str:
         item = self._texts[stored]
-        return str(item if isinstance(item, str) else _field(item, self._column, ("text", "sentence", "content")))
+        return str(item if isinstance(item, str) else _field(item, self._column, TEXT_COLUMNS))
 
 
 class Shown(Source):
@@ -163,8 +178,8 @@ class Shown(Source):
         super().__init__(n)
         self._show, self.kind = show, kind
 
-    def _image(self, stored: int) -> Image:
-        return to_image(self._show(stored))
+    def _image(self, stored: int) -> Any:
+        return self._show(stored)
 
     def _text(self, stored: int) -> str:
         return str(self._show(stored))
@@ -173,32 +188,42 @@ class Shown(Source):
 def as_source(thing: Any) -> Source:
     """Make a source of almost anything that holds examples.
 
-    Accepts a Source (or anything with `kind`, `take`, a length and `image` or `text`), an image
+    Accepts a Source (or anything with a `kind`, a length and the method `image` or `text`), an image
     array, image paths, a folder, strings, a data set with an `images` array, any map-style data
-    set of images or texts.
+    set of images or texts. In dict items images come before texts, and columns with a usual name
+    (`IMAGE_COLUMNS`, `TEXT_COLUMNS`) before others.
 
     Raises
     ------
     TypeError
         When nothing in it can be shown; `Shown(function, n)` takes a function instead.
+    ValueError
+        When it is empty.
+    FileNotFoundError
+        When it is the path of a folder, and there is none.
     """
-    if isinstance(thing, Source) or all(hasattr(thing, name) for name in ("kind", "take", "__len__")):
+    if isinstance(thing, Source):
         return thing
-    if hasattr(thing, "detach"):
-        thing = thing.detach().cpu().numpy()
-    if isinstance(thing, np.ndarray) and thing.dtype.kind in "uif":
+    kind = _attribute(thing, "kind")
+    if isinstance(kind, str) and kind in ("image", "text") and callable(show := _attribute(thing, kind)):
+        return Shown(show, len(thing), kind)
+    thing = _checks.to_numpy(thing)
+    if _is_image_array(thing):
         return ImageArray(thing)
     if isinstance(thing, os.PathLike) or (isinstance(thing, str) and os.path.isdir(thing)):
         return ImageFiles.folder(thing)
     if not (hasattr(thing, "__len__") and hasattr(thing, "__getitem__")) or isinstance(thing, str):
-        raise TypeError(
-            f"cannot show examples from a {type(thing).__name__}: give images, files, texts, a map-style data set, "
-            "or sources.Shown(function, n)."
-        )
-    if len(thing) == 0:
+        raise _unshowable(thing, "give images, files, texts, a map-style data set, or sources.Shown(function, n).")
+    if hasattr(thing, "iloc") and not hasattr(thing, "columns"):  # a pandas Series goes by position, not by index
+        thing = list(thing)
+    try:
+        n = len(thing)
+    except Exception as error:
+        raise _unshowable(thing, f"its length fails: {_reason(error)}") from error
+    if n == 0:
         raise ValueError("the source is empty.")
-    images = getattr(thing, "images", None)
-    if isinstance(images, np.ndarray) and len(images) == len(thing):
+    images = _attribute(thing, "images")
+    if _is_image_array(images) and len(images) == n:
         return ImageArray(images)
     return _by_first_item(thing)
 
@@ -206,33 +231,53 @@ def as_source(thing: Any) -> Source:
 def _by_first_item(thing: Any) -> Source:
     try:
         item = thing[0]
+        if isinstance(item, os.PathLike) or (_is_text(item) and Path(item).suffix.lower() in IMAGE_SUFFIXES):
+            return ImageFiles([thing[i] for i in range(len(thing))])
     except Exception as error:
         if hasattr(thing, "samples"):  # an image folder whose first file is broken is still an image folder
             return DatasetImages(thing)
-        raise TypeError(f"cannot show examples from a {type(thing).__name__}: its item 0 fails: {error}") from error
-    if isinstance(item, str | os.PathLike):
-        if isinstance(item, os.PathLike) or Path(item).suffix.lower() in IMAGE_SUFFIXES:
-            return ImageFiles(list(thing))
-        return Texts(thing)
+        raise _unshowable(thing, f"its items cannot be read: {_reason(error)}") from error
     if isinstance(item, dict):
-        for column, value in item.items():
-            if isinstance(value, str):
-                return Texts(thing, column)
-            if _is_image(value):
-                return DatasetImages(thing, column)
-    elif isinstance(item, str) or (isinstance(item, tuple | list) and item and isinstance(item[0], str)):
-        return Texts(thing)
-    elif _is_image(item[0] if isinstance(item, tuple | list) and item else item):
-        return DatasetImages(thing)
-    raise TypeError(
-        f"cannot show examples from a {type(thing).__name__}: its items hold no image and no text; "
-        "pass sources.Shown(function, n) to say how."
-    )
+        for usual, fits, source in ((IMAGE_COLUMNS, _is_image, DatasetImages), (TEXT_COLUMNS, _is_text, Texts)):
+            column = next((name for name in (*usual, *item) if name in item and fits(item[name])), None)
+            if column is not None:
+                return source(thing, column)
+    else:
+        first = item[0] if isinstance(item, tuple | list) and item else item
+        if _is_text(first):
+            return Texts(thing)
+        if _is_image(first):
+            return DatasetImages(thing)
+    raise _unshowable(thing, "its items hold no image and no text; pass sources.Shown(function, n) to say how.")
+
+
+def _unshowable(thing: Any, why: str) -> TypeError:
+    return TypeError(f"cannot show examples from a {type(thing).__name__}: {why}")
+
+
+def _attribute(thing: Any, name: str) -> Any:
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # a property that fails is as good as none: the items may still be shown
+        return None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _is_image(value: Any) -> bool:
+    """A PIL image, or an array or tensor of the shape of one."""
     shape = getattr(value, "shape", None)
-    return hasattr(value, "convert") or (shape is not None and len(shape) in (2, 3) and min(shape) > 0)
+    if hasattr(value, "convert") or not isinstance(shape, tuple) or not all(shape):
+        return hasattr(value, "convert")
+    if len(shape) == 2:
+        return min(shape) > 1
+    return len(shape) == 3 and (shape[0] in CHANNELS or shape[2] in CHANNELS)
+
+
+def _is_image_array(value: Any) -> TypeGuard[np.ndarray]:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "uif" and value.ndim in (3, 4) and len(value) > 0
 
 
 def _field(item: Any, column: str | None, usual: tuple[str, ...]) -> Any:
@@ -244,31 +289,9 @@ def _field(item: Any, column: str | None, usual: tuple[str, ...]) -> Any:
     return item[0] if isinstance(item, tuple | list) else item
 
 
-def to_image(value: Any) -> Image:
-    """PIL image (RGB) of a PIL image, an array or a tensor, channels first or last."""
-    from PIL import Image
-
-    if hasattr(value, "convert"):
-        return value.convert("RGB")
-    array = np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
-        array = np.moveaxis(array, 0, -1)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        raise ValueError(f"an array of shape {array.shape} is not an image")
-    if array.dtype != np.uint8:
-        array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            raise ValueError("the image has values that are not finite")
-        low, high = float(array.min()), float(array.max())
-        if low >= 0 and 1 < high <= 255:
-            array = array / 255.0
-        elif low < 0 or high > 255:
-            array = (array - low) / max(high - low, 1e-12)
-        array = (array * 255).round().astype(np.uint8)
-    return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
-
-
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """One line; our own sentences need no type in front."""
+    said = " ".join(str(error).split())
+    if isinstance(error, UnreadableExample):
+        return said
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -21,24 +21,27 @@ class Verdict:
     ----------
     slice : Slice
     n, n_errors : int
-        Members and wrong members.
+        Members and wrong members among the examples judged: those that the finder had not seen.
     error_rate : float
         Of the members, in [0, 1]; NaN when there are none.
     class_error_rate, rest_n : float, int
         Error rate and size of the rest of the scope. For a slice over all classes the rest is
-        weighted to the slice's own mix of labels, so that hard classes do not pass for a slice.
+        weighted to the slice's own mix of labels, so that hard classes do not pass for a slice;
+        labels of which the slice holds every example have no rest and are left out. NaN where
+        nothing is left to compare with.
     lift : float
-        error_rate / class_error_rate.
+        Error rate of the members that have a rest, over class_error_rate: what the test compares.
     low, high : float
-        95% Wilson interval of error_rate.
+        95% Wilson interval of error_rate; not adjusted for how the slice was chosen among others.
     p, q : float
-        One-sided exact p-value against the scope, and its Benjamini-Hochberg adjustment;
-        NaN where no test was made.
+        One-sided exact p-value against the scope, and its adjustment for the slices judged
+        together (`method` of `verify`); NaN where no test was made.
     confirmed : bool
         q at most the level asked for, on data the finder has not seen.
     needs : int or None
-        About how many more members a test would need for 80% power at the rate observed;
-        None when confirmed, or when the members are not worse than the rest.
+        About how many more members of the slice a test would need for 80% power at the difference
+        observed, or at 10 points where that is less. None when confirmed, when the members are not
+        worse than the rest, when the data would have shown 10 points already, and above 10,000.
     in_sample : bool
         True when these are the data that chose the slice: the rates are then not a test.
     caution : str

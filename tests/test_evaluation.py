@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,89 @@ def test_missing_columns_are_derived():
 def test_names_may_stand_for_numbers():
     ev = Evaluation(np.eye(3), labels=["cat", "dog", "cat"], predictions=["dog", "dog", "cat"])
     assert ev.class_names == ["cat", "dog"] and ev.labels.tolist() == [0, 1, 0] and ev.errors.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("labels", [pd.Series(range(12), dtype=object), pd.Series(range(12), dtype="Int64")], ids=str)
+def test_numbers_stay_numbers_whatever_holds_them(labels):
+    assert Evaluation(np.eye(12), labels=labels, probs=np.eye(12)).error_rate == 0
+
+
+def test_names_beside_numbers_need_class_names():
+    for columns in ({"probs": np.eye(2)}, {"predictions": [0, 1]}):
+        with pytest.raises(ValueError, match="labels holds names, and nothing says which name is which"):
+            Evaluation(np.eye(2), labels=["dog", "cat"], **columns)
+        assert Evaluation(np.eye(2), labels=["dog", "cat"], class_names=["dog", "cat"], **columns).error_rate == 0
+
+
+def test_bytes_are_text():
+    ev = Evaluation(np.eye(2), labels=np.array([b"b", b"a"]), ids=[b"x", "y"])
+    assert ev.class_names == ["a", "b"] and ev.ids.tolist() == ["x", "y"]
+    with pytest.raises(ValueError, match="bytes at position 1 that are not text"):
+        Evaluation(np.eye(2), labels=[b"a", b"\xff"])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT], ids=str)
+@pytest.mark.parametrize("others", ["cat", 1], ids=str)
+@pytest.mark.parametrize("holder", [list, lambda values: np.array(values, dtype=object)], ids=["list", "array"])
+def test_a_missing_class_is_no_class(missing, others, holder):
+    with pytest.raises(ValueError, match=r"predictions.*row 2 "):
+        Evaluation(np.eye(4), predictions=holder([others, others, missing, missing]))
+    assert Evaluation(np.eye(2), labels=["nan", "None"]).class_names == ["None", "nan"]
+
+
+def test_a_stray_class_number_does_not_make_a_billion_classes():
+    with pytest.raises(ValueError, match=r"labels .* row 2 is 1000000000, too many classes for 3 examples"):
+        Evaluation(np.eye(3), labels=[0, 1, 10**9])
+    with pytest.raises(ValueError, match="row 1 is 1e"):
+        Evaluation(np.eye(2), labels=[0, 1e30])
+    assert Evaluation(np.eye(2), labels=[0, 9_999]).take([1]).n_classes == 10_000
+
+
+def test_rows_go_by_position_whatever_the_index_of_a_column():
+    def turned(values, dtype=None):
+        return pd.Series(values, index=[2, 0, 1], dtype=dtype)
+
+    kinds = turned(["x", "y", "x"], "category")
+    metadata = {
+        "a": turned([5, 6, 7]),
+        "b": [1, 2, 3],
+        "k": kinds,
+        "t": torch.arange(3),
+        "i": turned([1, None, 3], "Int64"),
+    }
+    ev = Evaluation(
+        np.eye(3),
+        labels=turned([0, 1, 1]),
+        predictions=turned([0, 1, 0]),
+        losses=turned([1.0, 2.0, 3.0]),
+        metadata=metadata,
+    )
+    assert ev.labels.tolist() == [0, 1, 1] and ev.predictions.tolist() == [0, 1, 0] and ev.losses.tolist() == [1, 2, 3]
+    assert ev.metadata["a"].tolist() == [5, 6, 7] and ev.metadata["k"].tolist() == ["x", "y", "x"]
+    assert ev.metadata["t"].tolist() == [0, 1, 2] and ev.metadata["i"].isna().tolist() == [False, True, False]
+    assert ev.metadata["k"].dtype == "category" and ev.metadata["i"].dtype == "Int64"
+
+
+def test_tensors_of_every_kind_come_in():
+    ev = Evaluation(torch.ones(3, 2, dtype=torch.bfloat16), ids=torch.arange(3), labels=torch.tensor([0, 1, 1]))
+    assert ev.space().dtype == np.float32 and ev.ids.tolist() == ["0", "1", "2"]
+    assert Evaluation(np.eye(2), ids=list(torch.arange(2))).ids.tolist() == ["0", "1"]
+
+
+def test_a_long_id_does_not_widen_the_others():
+    ids = Evaluation(np.ones((1000, 1)), ids=["x" * 3000, *range(999)]).ids
+    assert ids.dtype == object and ids.nbytes < 10_000
+
+
+def test_model_spaces_go_along(tmp_path):
+    ev = Evaluation({"clip": np.eye(3), "hidden": np.eye(3)}, model_spaces=["hidden"])
+    ev.save(tmp_path / "ev")
+    assert ev.model_spaces == ev.take([1]).model_spaces == Evaluation.load(tmp_path / "ev").model_spaces == ("hidden",)
+    assert small().model_spaces == ()
+    with pytest.raises(ValueError, match="model_spaces names 'logits', and the spaces are 'clip'"):
+        Evaluation({"clip": np.eye(3)}, model_spaces=["logits"])
+    with pytest.raises(TypeError, match="model_spaces must be a list"):
+        Evaluation({"clip": np.eye(3)}, model_spaces="clip")
 
 
 def test_a_certain_wrong_answer_has_a_finite_loss():
@@ -61,6 +145,20 @@ def test_half_precision_and_memory_maps_are_kept(tmp_path):
 def test_probs_of_half_precision_are_accepted():
     probs = np.random.default_rng(0).dirichlet(np.ones(50), size=20).astype(np.float16)
     assert Evaluation(np.eye(20), probs=probs).probs.dtype == np.float32
+
+
+def test_memory_mapped_probs_are_not_copied(tmp_path):
+    small().save(tmp_path / "ev")
+    mapped = np.load(tmp_path / "ev" / "probs.npy", mmap_mode="r")
+    assert np.shares_memory(small(probs=mapped).probs, mapped)
+    assert isinstance(Evaluation.load(tmp_path / "ev").probs, np.memmap)
+
+
+def test_a_bad_row_of_probs_is_named_across_chunks(monkeypatch):
+    monkeypatch.setattr("failviz._checks._CHUNK_BYTES", 64)
+    for bad, message in (([2.0, -1.0, 0.0], "row 9 is: pass"), ([1.0, 1.0, 0.0], "row 9 sums to 2")):
+        with pytest.raises(ValueError, match=message):
+            small(probs=np.array([[1.0, 0.0, 0.0]] * 9 + [bad] * 3))
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, dict])
@@ -114,6 +212,53 @@ def test_save_and_load_give_the_same_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["ev"]
 
 
+HOURS = pd.Series(pd.date_range("2024-01-01", periods=4, freq="h"))
+METADATA = {
+    "large integers": pd.array([1, None, 2**63 - 1, -5], dtype="Int64"),
+    "nullable booleans": pd.array([True, None, False, True], dtype="boolean"),
+    "nullable floats": pd.array([0.1, None, 1e300, -0.3], dtype="Float64"),
+    "times taken": pd.to_timedelta([1, 2, None, 4], unit="s"),
+    "local times": HOURS.dt.tz_localize("Europe/Paris"),
+    "fixed zone": HOURS.dt.tz_localize("+01:00"),
+    "objects": pd.Series(["a", None, np.nan, "line\nbreak é"], dtype=object),
+    "mixed": pd.Series([1, "a", True, 2.5], dtype=object),
+    "text": pd.Series(["a", None, "b", "c"]),
+    "strings": pd.Series(["a", None, "b", "c"], dtype="string"),
+    "number categories": pd.Categorical([3, 1, None, 3]),
+    "ordered": pd.Categorical(["lo", "hi", None, "lo"], categories=["lo", "hi"], ordered=True),
+    "day categories": pd.Categorical(HOURS),
+    "bins": pd.cut(pd.Series([1.0, 2.0, 3.0, np.nan]), [0, 1.5, 4]),
+}
+
+
+@pytest.mark.parametrize("column", METADATA.values(), ids=METADATA)
+def test_metadata_come_back_as_they_were(column, tmp_path):
+    ev = Evaluation(np.eye(4), metadata={"k": column})
+    ev.save(tmp_path / "ev")
+    back = Evaluation.load(tmp_path / "ev").metadata
+    pd.testing.assert_frame_equal(back, ev.metadata)
+    assert list(map(type, back["k"].tolist())) == list(map(type, ev.metadata["k"].tolist()))
+
+
+def test_metadata_that_cannot_come_back_are_refused_when_saved(tmp_path):
+    for column, what in (([[1], [2]], "a list"), (pd.period_range("2020", periods=2, freq="M"), "a Period")):
+        with pytest.raises(ValueError, match=f"metadata column 'k' holds {what}, which cannot be saved: turn it"):
+            Evaluation(np.eye(2), metadata={"k": column}).save(tmp_path / "ev")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", ["metadata-0.npy", "metadata-1.json", "evaluation.json"])
+def test_load_refuses_changed_metadata(file, tmp_path):
+    path = tmp_path / "ev" / file
+    small(metadata={"n": np.arange(12), "t": ["grass"] * 12}).save(tmp_path / "ev")
+    changed = {"metadata-1.json": (b"grass", b"brass"), "evaluation.json": (b'"name": "n"', b'"name": "m"')}
+    before = path.read_bytes()
+    path.write_bytes(before.replace(*changed[file]) if file in changed else before[:-1] + b"\x01")
+    assert path.read_bytes() != before
+    with pytest.raises(ValueError, match=r"metadata in .* is not what was saved"):
+        Evaluation.load(tmp_path / "ev")
+
+
 def test_load_refuses_what_is_not_its_own(tmp_path):
     with pytest.raises(FileNotFoundError, match="not a saved Evaluation"):
         Evaluation.load(tmp_path)
@@ -152,6 +297,10 @@ BAD = {
     "ids twice": ({"ids": ["a"] * 12}, "'a' comes again at position 1"),
     "ids short": ({"ids": ["a"]}, "12 examples, and 1 came"),
     "names twice": ({"class_names": ["boot", "boot", "bag"]}, "'boot' comes again"),
+    "name missing": ({"class_names": ["boot", None, "bag"]}, "class_names has nothing at position 1"),
+    "label mixed": ({"labels": [0] * 11 + ["bag"]}, "mixes numbers and names, and row 11"),
+    "metadata square": ({"metadata": {"k": np.ones((12, 2))}}, r"'k' has shape \(12, 2\)"),
+    "metadata empty": ({"metadata": pd.DataFrame()}, "12 rows, one per example, not 0"),
     "metadata short": ({"metadata": {"k": [1, 2]}}, "'k' has 2"),
     "metadata frame short": ({"metadata": pd.DataFrame({"k": [1, 2]})}, "12 rows"),
     "source short": ({"source": ["text"] * 5}, "shows 5 examples"),
@@ -166,11 +315,23 @@ def test_bad_input_is_refused_in_one_line(changes, message):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"embeddings": np.full((12, 2), "a")}, {"losses": ["a"] * 12}, {"metadata": 3}], ids=str
+    "changes",
+    [
+        {"embeddings": np.full((12, 2), "a")},
+        {"losses": ["a"] * 12},
+        {"metadata": 3},
+        {"labels": pd.Series([(0, 1)] * 12)},
+        {"class_names": {0: "boot", 1: "bag", 2: "coat"}},
+        {"class_names": "abc"},
+        {"class_names": {"boot", "bag", "coat"}},
+        {"ids": "abcdefghijkl"},
+    ],
+    ids=str,
 )
 def test_bad_types_are_refused(changes):
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError) as refusal:
         small(**changes)
+    assert "\n" not in str(refusal.value)
 
 
 @settings(max_examples=60, deadline=None)

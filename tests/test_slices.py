@@ -30,12 +30,41 @@ def test_algebra(ev):
 
 
 def test_a_part_of_a_scoped_slice_keeps_its_scope_and_its_provenance(ev):
-    seen = {"embedding": np.array([1, 2], dtype=np.uint64)}
-    directed = of(ev, np.arange(6), np.ones(6), scope=("label", 1), seen=seen)
-    other = of(ev, np.arange(6), np.ones(6), seen={"embedding": np.array([2, 9], dtype=np.uint64)})
+    rows = np.arange(9, dtype=np.uint64).reshape(3, 3)
+    directed = of(ev, np.arange(6), np.ones(6), scope=("label", 1), seen={"embedding": rows[:2]})
+    other = of(ev, np.arange(6), np.ones(6), seen={"embedding": rows[1:]})
     both = directed & other
-    assert both.scope == ("label", 1) and both.seen["embedding"].tolist() == [1, 2, 9]
+    assert both.scope == ("label", 1) and np.array_equal(both.seen["embedding"], rows)
     assert (~directed).members.tolist() == []
+
+
+def test_the_complement_of_two_classes_holds_all_other_rows():
+    ev = Evaluation(np.eye(6), labels=[0, 0, 1, 1, 2, 2])
+    a, b = (of(ev, np.arange(6) + 10, np.arange(6) % 2, scope=("label", c)) for c in (0, 1))
+    either = a | b
+    assert either.scope == "all" and either.in_scope.all() and either.members.tolist() == ["1", "3"]
+    assert either.scores.tolist() == [10, 11, 12, 13, 9, 9]
+    assert (~either).members.tolist() == ["0", "2", "4", "5"] and (~either).in_scope.all()
+    assert (a & b).in_scope.all() and len(a & b) == 0
+
+
+def test_the_complement_is_not_described_by_the_words_of_the_slice(ev):
+    rest = ~of(ev, np.arange(6), np.ones(6), rule="x > 1", caption="on grass")
+    assert rest.rule is rest.caption is rest.direction is None
+
+
+def test_a_combination_that_knows_label_and_prediction_reads_the_outcome(ev):
+    everyone = of(ev, np.arange(6), np.ones(6))
+    label = {c: of(ev, np.arange(6), np.ones(6), scope=("label", c)) for c in (0, 1)}
+    predicted = {c: of(ev, np.arange(6), np.ones(6), scope=("prediction", c)) for c in (0, 1)}
+    p, l = predicted[1], label[0]
+    leaks = [p & l, l & p, p | l, p - l, l - p]  # errors, or their complement, by construction
+    leaks += [p | predicted[0], p | everyone, everyone - p]  # within a label the prediction is the outcome
+    leaks += [(everyone - l) & p, (label[0] | label[1]) & p, ~(p | l) & everyone]  # in two steps
+    assert all(one.uses_outcome for one in leaks)
+    honest = [p & everyone, everyone & p, p - everyone, ~p, p & p, p - predicted[0]]
+    honest += [l | label[1], everyone - l, l & everyone, ~(l | label[1])]
+    assert not any(one.uses_outcome for one in honest)
 
 
 def test_slices_of_two_evaluations_do_not_mix(ev):
@@ -57,6 +86,11 @@ def test_slices_of_two_evaluations_do_not_mix(ev):
 def test_bad_slices_are_refused(ev, scores, weights, message):
     with pytest.raises(ValueError, match=message):
         of(ev, scores, weights)
+
+
+def test_seen_rows_are_fingerprints(ev):
+    with pytest.raises(ValueError, match=r"must be row_fingerprints of shape \(m, 3\), not \(6,\)"):
+        of(ev, np.ones(6), np.ones(6), seen={"embedding": ev.row_hashes()})
 
 
 def test_unknown_ids_and_missing_columns_are_named(ev):

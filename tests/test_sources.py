@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -30,6 +31,9 @@ SHOWN_AS_RED = {
     "pairs of PIL": Pairs([(Image.fromarray(RED), 0)] * 2),
     "pairs of tensors": Pairs([(torch.tensor(RED / 255.0).permute(2, 0, 1), 0)] * 2),
     "dicts": Pairs([{"image": Image.fromarray(RED), "label": 1}] * 2),
+    "dicts with a file name first": Pairs([{"file_name": "a.jpg", "image": Image.fromarray(RED), "label": 0}] * 2),
+    "dicts with a caption": Pairs([{"text": "red", "photo": RED}] * 2),
+    "bfloat16": torch.tensor(np.stack([RED, RED]) / 255.0, dtype=torch.bfloat16),
     "odd column": Pairs([{"label": 1, "photo": RED}] * 2),
     "callable": sources.Shown(lambda i: RED, 2),
 }
@@ -45,9 +49,69 @@ def test_images_of_every_kind(thing):
 
 def test_grey_and_normalised_images_can_be_seen():
     assert as_source(np.full((1, 5, 5), 7, np.uint8)).image(0).getpixel((0, 0)) == (7, 7, 7)
+    assert as_source(np.full((1, 5, 5), -2.0)).image(0).getpixel((0, 0)) == (0, 0, 0)
     normalised = torch.linspace(-2, 2, 25).reshape(1, 1, 5, 5).expand(1, 3, 5, 5)
     low, high = as_source(normalised).image(0).convert("L").getextrema()
     assert low < 60 and high > 190
+
+
+def test_exact_images_are_never_stretched():
+    torch.manual_seed(0)
+    normalised = torch.rand(2, 3, 5, 5) * 4.7 - 2.1
+    normalised[0, 0, 0, :2] = torch.tensor([-2.1, 2.6])
+    for thing in (normalised, Pairs([(image, 0) for image in normalised]), sources.Shown(lambda i: normalised[i], 2)):
+        source = as_source(thing)
+        assert source.image(0).size == (5, 5)
+        with pytest.raises(sources.UnreadableExample) as refusal:
+            source.image(0, exact=True)
+        assert str(refusal.value) == (
+            "cannot read example 0: its values run from -2.1 to 2.6, so it is normalised: "
+            "give source= with the images as they were"
+        )
+
+
+@pytest.mark.parametrize("values", [RED, RED / 255, RED / 255 * (1 + 1e-4), RED.astype(float), RED.astype(np.int64)])
+def test_exact_images_are_the_shown_ones_where_nothing_is_stretched(values):
+    source = as_source(values[None])
+    assert source.image(0, exact=True).tobytes() == source.image(0).tobytes() == RED.tobytes()
+
+
+def test_exact_images_refuse_what_eight_bits_do_not_hold():
+    with pytest.raises(sources.UnreadableExample, match=r"from 0 to 3e\+03, which are no 8-bit pixels"):
+        as_source(np.full((1, 4, 4), 3000, np.uint16) * np.eye(4, dtype=np.uint16)).image(0, exact=True)
+
+
+class MySource:
+    """A source that someone wrote: it knows nothing of `exact` or `take`."""
+
+    kind = "image"
+
+    def __len__(self):
+        return 3
+
+    def image(self, row):
+        return Image.new("RGB", (row + 1, 1))
+
+
+def test_a_source_of_your_own_does_what_ours_do():
+    source = as_source(MySource())
+    assert source.kind == "image" and len(source) == 3
+    assert source.image(2).size == source.take([2]).image(0, exact=True).size == (3, 1)
+    assert as_source(source) is source
+
+
+def test_usual_text_columns_come_before_other_strings():
+    assert as_source(Pairs([{"id": "a1", "sentence": "one"}])).text(0) == "one"
+
+
+def test_flat_images_leave_it_to_the_items():
+    flat = Pairs([(RED, 0)] * 2)
+    flat.images = np.zeros((2, 784))
+    assert as_source(flat).image(0).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_a_series_of_texts_goes_by_position():
+    assert as_source(pd.Series(["a", "b"], index=[1, 0])).text(0) == "a"
 
 
 @pytest.mark.parametrize(
@@ -89,10 +153,37 @@ def test_a_failing_data_set_is_named_not_fatal():
         source.image(1)
 
 
-@pytest.mark.parametrize("thing", [3, Pairs([(1.5, 0)]), Pairs([np.ones(4)])])
-def test_what_cannot_be_shown_is_refused(thing):
-    with pytest.raises(TypeError, match="cannot show examples"):
+class NoLength(Pairs):
+    def __len__(self):
+        raise NotImplementedError("streams\nhave no length")
+
+
+class BrokenProperty(Pairs):
+    @property
+    def images(self):
+        raise RuntimeError("not loaded")
+
+
+UNSHOWABLE = {
+    "number": 3,
+    "rows of features": Pairs([(1.5, 0)]),
+    "vectors": Pairs([np.ones(4)]),
+    "table": np.ones((3, 4)),
+    "zero dimensions": np.array(3),
+    "dictionary": {"train": [1]},
+    "no length": NoLength([1]),
+    "broken property": BrokenProperty([1]),
+    "token numbers": Pairs([{"input_ids": np.ones((1, 128), int)}]),
+    "broken later": Pairs(["a.png", None]),
+    "empty dict": Pairs([{}]),
+}
+
+
+@pytest.mark.parametrize("thing", UNSHOWABLE.values(), ids=UNSHOWABLE)
+def test_what_cannot_be_shown_is_refused_in_one_line(thing):
+    with pytest.raises(TypeError, match="cannot show examples") as refusal:
         as_source(thing)
+    assert "\n" not in str(refusal.value)
 
 
 def test_bad_sources_are_refused(tmp_path):
@@ -102,5 +193,7 @@ def test_bad_sources_are_refused(tmp_path):
         sources.ImageFiles.folder(tmp_path / "none")
     with pytest.raises(ValueError, match="empty"):
         as_source([])
+    with pytest.raises(ValueError, match="empty"):
+        as_source(np.ones((0, 4, 4)))
     with pytest.raises(ValueError, match="kind must be"):
         sources.Shown(str, 2, kind="sound")

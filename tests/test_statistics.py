@@ -1,3 +1,6 @@
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -42,11 +45,46 @@ def test_benjamini_hochberg_matches_scipy_and_skips_untested():
     assert len(s.benjamini_hochberg(np.array([]))) == 0
 
 
-def test_examples_needed_has_the_power_it_promises():
-    rate, rest, alpha = 0.4, 0.2, 0.05
-    n = int(np.ceil(s.examples_needed(rate, rest, 5.0, alpha)))
-    rng = np.random.default_rng(1)
-    inside, outside = rng.binomial(n, rate, 4000), rng.binomial(5 * n, rest, 4000)
-    p = stats.hypergeom.sf(inside - 1, 6 * n, inside + outside, n)
-    assert 0.72 < (p <= alpha).mean() < 0.88
-    assert s.examples_needed(0.2, 0.2, 5.0, alpha) == np.inf
+def test_benjamini_yekutieli_matches_scipy_and_skips_untested():
+    p = np.array([0.001, 0.2, 0.003, 0.004, 0.5])
+    assert s.benjamini_yekutieli(p) == pytest.approx(stats.false_discovery_control(p, method="by"))
+    with_gap = s.benjamini_yekutieli(np.insert(p, 2, np.nan))
+    assert np.isnan(with_gap[2])
+    assert np.delete(with_gap, 2) == pytest.approx(stats.false_discovery_control(p, method="by"))
+    assert len(s.benjamini_yekutieli(np.array([]))) == 0
+
+
+def exact_tail(observed, drawn, wrong, size):
+    counts = range(observed, min(drawn, wrong) + 1)
+    ways = sum(math.comb(wrong, k) * math.comb(size - wrong, drawn - k) for k in counts)
+    return float(Fraction(ways, math.comb(size, drawn)))
+
+
+@pytest.mark.parametrize(
+    ("observed", "drawn", "wrong", "size"),
+    [(40, 50, 100, 300), (10, 10, 10, 1000), (150, 400, 900, 4000), (390, 400, 900, 4000), (1, 3, 2, 5)],
+)
+def test_tails_are_exact_however_small(observed, drawn, wrong, size):
+    ours = s.stratified_hypergeometric(*(np.array([x]) for x in (observed, drawn, wrong, size)))
+    assert ours == pytest.approx(exact_tail(observed, drawn, wrong, size), rel=1e-12, abs=0)
+
+
+def test_large_strata_keep_only_what_does_not_underflow():
+    first, law = s._hypergeometric(1_000_000, 100_000, 100_000)
+    assert len(law) < 8_000 and first > 6_000
+    assert law @ (first + np.arange(len(law))) == pytest.approx(10_000, rel=1e-12)
+
+
+def test_data_grown_as_told_have_the_power_promised():
+    alpha, rng = 0.05, np.random.default_rng(1)
+    rates, rest_rates = np.array([0.4, 0.5, 0.15]), np.array([0.2, 0.3, 0.05])
+    n_in, n_rest = np.array([6, 3, 8]), np.array([30, 6, 90])
+    for strata in ([0], [0, 1, 2]):
+        a, b, m, r = (column[strata] for column in (rates, rest_rates, n_in, n_rest))
+        growth = s.growth_needed(a, b, m, r, alpha)
+        m, r = np.ceil(m * growth).astype(int), np.ceil(r * growth).astype(int)
+        inside, outside = rng.binomial(m, a, (1500, len(m))), rng.binomial(r, b, (1500, len(m)))
+        p = [s.stratified_hypergeometric(i, m, i + o, m + r) for i, o in zip(inside, outside, strict=True)]
+        assert 0.77 < np.mean(np.array(p) <= alpha) < 0.85
+        assert s.growth_needed(a, b, m, r, alpha) == pytest.approx(1, abs=0.05)
+    assert s.growth_needed(b, b, m, r, alpha) == np.inf

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from failviz import Evaluation, Slice, verify
-from failviz.verification import measure
+from failviz._statistics import stratified_hypergeometric
+from failviz.discovery.base import SliceFinder
+from failviz.verification import GAP_WORTH_FINDING, measure, share_seen
 
 
 def world(seed=0, n=900, gap=0.5):
@@ -60,9 +62,9 @@ def test_a_slice_too_small_to_decide_says_how_many_more():
 def test_rows_that_chose_the_slice_cannot_test_it():
     ev = world()
     fit, held = ev.split(0.5, random_state=0)
-    seen = {"embedding": np.sort(fit.row_hashes())}
+    seen = {"embedding": fit.row_fingerprints()}
     mask = lambda e: (e.labels == 1) & (e.space()[:, 0] > 0)  # noqa: E731
-    with pytest.raises(ValueError, match="100% of these examples were used to find 'group'"):
+    with pytest.raises(ValueError, match="100% of these examples are identical to examples used to find 'group'"):
         verify(group(fit, mask(fit), seen=seen), fit)
     with pytest.raises(ValueError, match="50% of these"):
         verify(group(ev, mask(ev), seen=seen), ev)
@@ -119,6 +121,178 @@ def test_tables_for_people_and_for_code():
 
 def test_the_models_own_layer_is_said_beside_the_verdict():
     ev = world()
-    seen = {"hidden": np.array([0], dtype=np.uint64)}
-    ev = Evaluation({"hidden": ev.space()}, labels=ev.labels, predictions=ev.predictions)
-    assert "own hidden layer" in repr(verify(group(ev, ev.labels == 1, seen=seen), ev))
+    seen = {"backbone": np.zeros((1, 3), dtype=np.uint64)}
+    for layers, said in (("backbone",), True), ((), False):
+        of_model = Evaluation(
+            {"backbone": ev.space()}, labels=ev.labels, predictions=ev.predictions, model_spaces=layers
+        )
+        verdicts = verify(group(of_model, of_model.labels == 1, seen=seen), of_model)
+        assert ("model's own layer" in repr(verdicts)) == said
+
+
+# -- rows that the search has seen -------------------------------------------------------------
+
+
+def test_the_few_rows_seen_are_left_out_of_members_and_scope():
+    ev = world(n=900)
+    rows = np.flatnonzero(ev.errors & (ev.labels == 2))[:8]  # under 1% of the data, half of the slice
+    member = np.isin(np.arange(900), [*rows, *np.flatnonzero((ev.labels == 2) & ev.correct)[:8]])
+    seen = {"embedding": ev.take(rows).row_fingerprints()}
+    for scope, size in (("all", 900), (("label", 2), 300)):
+        (v,) = verify(group(ev, member, scope, seen=seen), ev)
+        assert (v.n, v.n_errors, v.rest_n) == (8, 0, size - 16)
+        assert "8 examples are left out" in v.caution
+        assert verify(group(ev, member, scope), ev)[0].n == 16
+
+
+@pytest.mark.parametrize("d", [2, 96, 512])
+def test_rounded_copies_are_known_again_and_other_rows_are_not(d):
+    rng = np.random.default_rng(d)
+    x = rng.normal(size=(1000, d)).astype(np.float32)
+    noisy = x * (1 + 1e-5 * rng.normal(size=x.shape)).astype(np.float32)
+    outcome = {"labels": np.zeros(1000, int), "predictions": np.arange(1000) % 2}
+    seen = {"embedding": Evaluation(x).row_fingerprints()}
+    for copy in (x, x.astype(np.float16), noisy):
+        ev = Evaluation(copy, **outcome)
+        one = group(ev, np.arange(1000) < 300, seen=seen)
+        assert share_seen(one, ev) > 0.985
+        with pytest.raises(ValueError, match="identical to examples used to find"):
+            verify(one, ev)
+    fresh = Evaluation(rng.normal(size=(1000, d)).astype(np.float32), **outcome)
+    one = group(fresh, np.arange(1000) < 300, seen=seen)
+    assert share_seen(one, fresh) <= 0.001 and verify(one, fresh)[0].n >= 298
+    assert d == 2 or verify(one, fresh)[0].caution == ""
+
+
+def test_rows_of_zeros_and_of_any_length_have_fingerprints():
+    odd = np.array([[0, 0], [1e-30, 0], [3e38, -3e38], [1, 2], [2, 4]], dtype=np.float32)
+    prints = Evaluation(odd).row_fingerprints()
+    assert all(len(np.unique(column)) == 5 for column in prints.T)
+    assert np.array_equal(prints[2:4], Evaluation(odd[2:4]).row_fingerprints())
+
+
+TABLES = {
+    "five columns of three values": lambda rng, n: rng.integers(0, 3, (n, 5)),
+    "one-hot": lambda rng, n: np.eye(7)[rng.integers(0, 7, n)],
+    "dead units": lambda rng, n: rng.normal(size=(n, 8)) * (rng.random(n) < 0.7)[:, None],
+    "two hundred rows again and again": lambda rng, n: np.arange(200)[rng.integers(0, 200, (n, 1))] + np.ones(2),
+}
+
+
+@pytest.mark.parametrize("n_fit", [60, 200, 600, 3000])
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_that_repeat_by_nature_are_not_taken_for_seen(name, n_fit):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        fit, test = (Evaluation(TABLES[name](rng, n)) for n in (n_fit, 500))
+        ev = Evaluation(test.space(), labels=np.zeros(500, int), predictions=rng.integers(0, 2, 500))
+        (v,) = verify(group(ev, rng.random(500) < 0.3, seen={"embedding": fit.row_fingerprints()}), ev)
+        if n_fit >= 200:  # with fewer rows, some repeat too seldom to be blind and are left out instead
+            assert ("cannot be told" in v.caution) == (name != "dead units")
+
+
+def test_a_copy_is_seen_through_repeated_rows():
+    rng = np.random.default_rng(0)
+    x = TABLES["dead units"](rng, 500)
+    ev = Evaluation(x, labels=np.zeros(500, int), predictions=rng.integers(0, 2, 500))
+    with pytest.raises(ValueError, match="used to find"):
+        verify(group(ev, np.arange(500) < 100, seen={"embedding": ev.row_fingerprints()}), ev)
+
+
+def test_finders_remember_fingerprints_whatever_the_order():
+    class Nothing(SliceFinder):
+        def fit(self, evaluation):
+            self._start_fit(evaluation)
+            return self
+
+        def decision_function(self, evaluation):
+            return np.empty((evaluation.n_examples, 0))
+
+        def slices(self, evaluation):
+            return []
+
+    ev = world()
+    shuffled = ev.take(np.random.default_rng(0).permutation(len(ev)))
+    assert np.array_equal(Nothing().fit(ev).seen_rows_, Nothing().fit(shuffled).seen_rows_)
+    assert len(Nothing().fit(ev).seen_rows_) == len(ev)
+
+
+# -- what is compared --------------------------------------------------------------------------
+
+
+def test_a_slice_that_is_a_whole_class_is_compared_with_nothing():
+    ev = world()
+    (v,) = verify(group(ev, ev.labels == 2), ev)
+    assert v.p == 1 and np.isnan(v.lift) and np.isnan(v.class_error_rate)
+    assert v.needs is None and v.words == "not confirmed"
+
+
+def test_labels_without_a_rest_count_in_neither_rate():
+    ev = world()
+    few = (ev.labels == 0) & (np.arange(900) < 150)
+    (v,) = verify(group(ev, (ev.labels == 2) | few), ev)
+    rest = (ev.labels == 0) & ~few
+    assert v.class_error_rate == pytest.approx(ev.errors[rest].mean())
+    assert v.lift == pytest.approx(ev.errors[few].mean() / ev.errors[rest].mean())
+    assert v.n == 350 and "300 members are compared with nothing" in v.caution
+
+
+def test_no_number_of_examples_is_named_on_noise_of_ample_size():
+    for seed in range(20):
+        ev = world(seed=seed, n=3000, gap=0.0)
+        member = np.random.default_rng(seed).random(3000) < 0.4
+        assert all(v.needs is None for v in verify([group(ev, member), group(ev, member, ("label", 1))], ev))
+
+
+def test_the_number_that_is_named_has_eighty_percent_power():
+    rest_rate, n_rest, alpha = 0.2, 400, 0.05
+    for wrong, n in (7, 20), (5, 20):  # 15 and 5 points above the rest: the second is asked to show 10
+        labels = np.zeros(n + n_rest, int)
+        errors = np.concatenate([np.arange(n) < wrong, np.arange(n_rest) < rest_rate * n_rest])
+        ev = Evaluation(np.random.default_rng(0).normal(size=(len(labels), 2)), labels=labels, predictions=errors * 1)
+        (v,) = verify(group(ev, np.arange(len(labels)) < n, ("label", 0)), ev, q=alpha)
+        assert not v.confirmed and v.words == f"needs about {v.needs:,} more"
+        gap = max(GAP_WORTH_FINDING, wrong / n - rest_rate)
+        m, r = n + v.needs, round(n_rest * (n + v.needs) / n)
+        rng = np.random.default_rng(1)
+        inside, outside = rng.binomial(m, rest_rate + gap, 1500), rng.binomial(r, rest_rate, 1500)
+        counts = (np.array([x]) for x in (m, m + r))
+        n_in, n_all = counts
+        p = [
+            stratified_hypergeometric(i[None], n_in, (i + o)[None], n_all) for i, o in zip(inside, outside, strict=True)
+        ]
+        assert 0.76 < np.mean(np.array(p) <= alpha) < 0.86
+
+
+# -- the family of tests -----------------------------------------------------------------------
+
+
+def test_any_dependence_can_be_allowed_for():
+    ev = world(gap=0.2)
+    rng = np.random.default_rng(3)
+    hard = (ev.labels == 1) & (ev.space()[:, 0] > 0)
+    groups = [group(ev, hard & (rng.random(900) < share), ("label", 1)) for share in (0.3, 0.6, 0.9)]
+    groups.insert(1, Slice.drawn(ev, ["0"]))
+    bh, by = verify(groups, ev), verify(groups, ev, method="by")
+    assert np.isnan(by[1].q) and [v.p for v in bh if v.p == v.p] == [v.p for v in by if v.p == v.p]
+    for one, other in zip(bh, by, strict=True):
+        assert np.isnan(one.q) or other.q == pytest.approx(min(1, one.q * 11 / 6))
+    with pytest.raises(ValueError, match="'bonferroni'"):
+        verify(groups, ev, method="bonferroni")
+
+
+def test_weights_are_not_used_and_the_verdict_says_so():
+    ev = world()
+    member = (ev.labels == 1) & (ev.space()[:, 0] > 0)
+    heavy = Evaluation(ev.space(), labels=ev.labels, predictions=ev.predictions, weights=1 + 5 * ev.errors)
+    (plain,), (v,) = verify(group(ev, member), ev), verify(group(heavy, member), heavy)
+    assert (v.n, v.p) == (plain.n, plain.p)
+    assert "each counts once" in v.caution and plain.caution == ""
+
+
+def test_taking_every_row_changes_nothing():
+    ev = world()
+    whole = ev.take(np.arange(len(ev)))
+    assert whole.hash == ev.hash and ev.take([1, 0, 2]).hash != ev.take([0, 1, 2]).hash
+    one = group(ev, ev.labels == 1)
+    assert verify(one, whole)[0].n == 300

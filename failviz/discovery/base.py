@@ -29,8 +29,9 @@ class SliceFinder(BaseEstimator, ABC):
     ----------
     space_ : str
         The embedding space of the fit.
-    seen_rows_ : sorted uint64 array (n,)
-        `Evaluation.row_hashes` of the rows of the fit; `verify` refuses to judge a slice on them.
+    seen_rows_ : uint64 array (n, 3)
+        `Evaluation.row_fingerprints` of the rows of the fit, whatever their order; `verify` refuses to
+        judge a slice on them.
     n_features_in_ : int
         Dimensions of the space.
     """
@@ -75,9 +76,9 @@ class SliceFinder(BaseEstimator, ABC):
         embeddings = evaluation.space(name)
         self.space_ = evaluation.spaces[0] if name is None else name
         self.n_features_in_ = embeddings.shape[1]
-        hashes = evaluation.row_hashes(self.space_)
-        self.seen_rows_ = np.sort(hashes)
-        return hashes
+        fingerprints = evaluation.row_fingerprints(self.space_)
+        self.seen_rows_ = fingerprints[np.lexsort(fingerprints.T[::-1])]
+        return fingerprints[:, 0]
 
     def _embeddings(self, evaluation: Evaluation) -> np.ndarray:
         """Embeddings (n, d) of an Evaluation to apply the fit to, after checking that it fits."""

@@ -72,8 +72,14 @@ class Explorer(Commands, anywidget.AnyWidget):
 
     Examples
     --------
-    >>> explorer = Explorer(held_out, FailureDirections().fit(validation))  # doctest: +SKIP
-    >>> explorer.selection = explorer.slices[0]  # doctest: +SKIP
+    >>> import numpy as np
+    >>> from failviz.evaluation import Evaluation
+    >>> held_out = Evaluation(np.eye(4), labels=[0, 1, 1, 0], predictions=[0, 1, 0, 0], ids=list("abcd"))
+    >>> explorer = Explorer(held_out, annotations=":memory:")
+    >>> explorer.selection = held_out.errors
+    >>> explorer.selection
+    ['c']
+    >>> explorer.close()
     """
 
     _esm = _static("explorer.js", "export default { render({ el }) { el.textContent = 'failviz was not built'; } };")

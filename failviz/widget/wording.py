@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
-from failviz.verification import Verdict
+from failviz.verification import GAP_WORTH_FINDING, UNTOLD, Verdict
 
 if TYPE_CHECKING:
     from failviz.widget.catalogue import Item
@@ -56,7 +56,9 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
             f"To test it, open the Explorer on {unit} the search has not seen."
         )
         return _three("in-sample", "seen while searching", sentence)
-    if slice_.seen:
+    if UNTOLD in verdict.caution:
+        held_out = f"{rates}."
+    elif slice_.seen:
         held_out = f"Held-out {unit} the search never saw: {rates}."
     else:
         held_out = f"{rates}. Which {unit} led to this group is not recorded: this is a test only if it was not these."
@@ -66,11 +68,15 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
         return _three("confirmed", "confirmed", f"{held_out} {known}{caution}")
     if verdict.needs:
         more = f"needs about {verdict.needs:,} more"
+        large = verdict.error_rate - verdict.class_error_rate >= GAP_WORTH_FINDING
+        worse = "is really that much worse" if large else f"is {100 * GAP_WORTH_FINDING:.0f} points worse"
         sentence = (
             f"{held_out} This could still be chance: about {verdict.needs:,} more {unit} in this group would probably "
-            f"settle it, if the difference is real.{caution}"
+            f"settle whether it {worse}.{caution}"
         )
         return _three("needs more", more, sentence)
+    if math.isnan(verdict.class_error_rate):
+        return _three("not confirmed", "not confirmed", f"{held_out} So it cannot be tested.{caution}")
     return _three("not confirmed", "not confirmed", f"{held_out} This is no worse than chance would make it.{caution}")
 
 

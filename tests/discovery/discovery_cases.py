@@ -34,6 +34,10 @@ def one_class(n=200, d=16, seed=0, n_errors=None):
     if n_errors is not None:
         is_error = np.arange(n) < n_errors
     evaluation = Evaluation(
-        x, labels=np.zeros(n, int), predictions=is_error.astype(int), losses=is_error * 2.0 + 0.1, class_names="ab"
+        x,
+        labels=np.zeros(n, int),
+        predictions=is_error.astype(int),
+        losses=is_error * 2.0 + 0.1,
+        class_names=["a", "b"],
     )
     return x, is_error, evaluation

@@ -212,7 +212,7 @@ def test_a_slice_the_search_did_not_see_is_confirmed_with_its_numbers(explorer: 
 
 
 def test_a_slice_found_on_these_very_rows_is_never_confirmed(evaluation: Evaluation, open_explorer: Build) -> None:
-    slice_ = make_slice(evaluation, seen={"embedding": np.sort(evaluation.row_hashes())})
+    slice_ = make_slice(evaluation, seen={"embedding": evaluation.row_fingerprints()})
     row = row_of(open_explorer(evaluation, [slice_]))
     assert (row["status"], row["badge"]) == ("in-sample", "seen while searching")
     assert "not a held-out test" in row["explanation"]
@@ -236,6 +236,16 @@ def test_an_unsettled_slice_says_about_how_many_more(open_explorer: Build) -> No
     row = row_of(open_explorer(evaluation, slice_))
     assert row["status"] == "needs more"
     assert row["badge"].startswith("needs about ")
+    assert "would probably settle whether it" in row["explanation"]
+
+
+def test_a_space_whose_rows_repeat_claims_no_held_out_test(open_explorer: Build) -> None:
+    evaluation = make_evaluation()
+    table = Evaluation(
+        np.round(evaluation.space()[:, :1]), labels=evaluation.labels, predictions=evaluation.predictions
+    )
+    row = row_of(open_explorer(table, make_slice(table, seen={"embedding": table.row_fingerprints()})))
+    assert "never saw" not in row["explanation"] and "cannot be told" in row["explanation"]
 
 
 def test_an_empty_and_a_harmless_slice_are_not_confirmed(evaluation: Evaluation, open_explorer: Build) -> None:
@@ -261,7 +271,7 @@ class Finder:
     """A fitted finder, as far as the Explorer is concerned."""
 
     def fit(self, evaluation: Evaluation) -> "Finder":
-        self.seen = {"embedding": np.sort(evaluation.row_hashes())}
+        self.seen = {"embedding": evaluation.row_fingerprints()}
         return self
 
     def slices(self, evaluation: Evaluation) -> list[Slice]:

@@ -37,7 +37,7 @@ def make_evaluation(n: int = 120, seed: int = 0, *, source: Any = "images", **ch
 def make_slice(evaluation: Evaluation, name: str = "sneaker, hardest", **facts: Any) -> Slice:
     """The failure direction of the sneakers: the first coordinate."""
     score = evaluation.space()[:, 0].astype(np.float64) - 0.5
-    elsewhere = {"embedding": np.array([1], dtype=np.uint64)}  # what the search saw: none of these rows
+    elsewhere = {"embedding": np.ones((1, 3), dtype=np.uint64)}  # what the search saw: none of these rows
     facts = {"direction": np.eye(evaluation.space().shape[1])[0], "seen": elsewhere, **facts}
     return Slice.of(
         evaluation,
