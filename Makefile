@@ -44,9 +44,9 @@ js-test: js/node_modules/.installed
 
 # The committed bundle must be the one that these sources build.
 bundle-check: bundle
-	@git diff --quiet -- failviz/widget/static || { \
-	  echo "failviz/widget/static is not what js/ builds: run 'make bundle' and commit the result."; \
-	  git --no-pager diff --stat -- failviz/widget/static; exit 1; }
+	@test -z "$$(git status --porcelain -- failviz/widget/static)" || { \
+	  echo "failviz/widget/static is not what js/ builds: commit what 'make bundle' has just made."; \
+	  git --no-pager status --short -- failviz/widget/static; exit 1; }
 
 # The browser that the tests drive: one that is there, else Debian's package.
 chromium:

@@ -90,7 +90,9 @@ def primal(coef: np.ndarray, intercept: float, rows: np.ndarray, is_error: np.nd
 def bench_directions(record: Record, limits: Limits, n: int, d: int, *, published_once: bool) -> None:
     """One class: the whole fit from raw features (whitening, grid, cross-validation, refit), three ways."""
     rows, is_error = clustered_class(n, d)
-    evaluation = Evaluation(rows, labels=np.zeros(n, dtype=int), predictions=is_error.astype(int), class_names="ab")
+    evaluation = Evaluation(
+        rows, labels=np.zeros(n, dtype=int), predictions=is_error.astype(int), class_names=["a", "b"]
+    )
     ours = FailureDirections(random_state=0, progress=False)
     parity = FailureDirections(selection="balanced_accuracy", shuffle=False, progress=False)
     timing = alternate(
@@ -140,7 +142,9 @@ def bench_directions(record: Record, limits: Limits, n: int, d: int, *, publishe
 def bench_large_class(record: Record, n: int, d: int) -> None:
     """A class too large for a Gram matrix; the published recipe would take hours, so ours stands alone."""
     rows, is_error = clustered_class(n, d)
-    evaluation = Evaluation(rows, labels=np.zeros(n, dtype=int), predictions=is_error.astype(int), class_names="ab")
+    evaluation = Evaluation(
+        rows, labels=np.zeros(n, dtype=int), predictions=is_error.astype(int), class_names=["a", "b"]
+    )
     finder = FailureDirections(random_state=0, progress=False)
     timing = alternate({"ours": lambda: finder.fit(evaluation)}, repeats=3)["ours"]
     record.line(f"directions n={n} d={d} default", f"{timing.words()} s per class", seconds=timing.seconds)

@@ -44,7 +44,7 @@ def run_demo(port: int, folder: Path | None = None) -> int:
     and a notebook that is there already is never overwritten.
     """
     if not port_is_free(port):
-        raise DemoError(f"port {port} is taken. Choose another: 'make demo PORT={port + 1}'.")
+        raise DemoError(f"port {port} is taken: choose another, --port {port + 1} (make demo PORT={port + 1}).")
     root = notebooks_folder(folder)
     token = secrets.token_hex(12)
     address = f"http://127.0.0.1:{port}/lab/tree/{QUICKSTART}?token={token}"

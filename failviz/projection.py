@@ -26,6 +26,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
+from failviz._neighbours import nearest
+
 Method = Literal["auto", "pca", "umap", "tsne"]
 Embed = Callable[[np.ndarray, np.ndarray, str, int], np.ndarray]
 
@@ -170,18 +172,10 @@ def embed_here(reduced: np.ndarray, landmarks: np.ndarray, method: str, seed: in
 
 def place_by_neighbours(points: np.ndarray, landmarks: np.ndarray, placed: np.ndarray) -> np.ndarray:
     """Put each point (n, k) at the inverse-distance mean of the places of its three nearest landmarks."""
-    k = min(3, len(landmarks))
-    out = np.empty((len(points), 2), dtype=np.float32)
-    squares = (landmarks * landmarks).sum(axis=1)
-    for first in range(0, len(points), 1024):
-        block = points[first : first + 1024]
-        closeness = squares - 2 * block @ landmarks.T  # squared distance less a constant per point
-        nearest = np.argpartition(closeness, k - 1, axis=1)[:, :k]
-        gap = np.linalg.norm(landmarks[nearest] - block[:, None], axis=2)
-        weight = 1 / (gap + 1e-6 + 1e-3 * gap.max(axis=1, keepdims=True))
-        weight /= weight.sum(axis=1, keepdims=True)
-        out[first : first + 1024] = (placed[nearest] * weight[:, :, None]).sum(axis=1)
-    return out
+    rows, gap = nearest(points, landmarks, 3)
+    weight = 1 / (gap + 1e-6 + 1e-3 * gap.max(axis=1, keepdims=True))
+    weight /= weight.sum(axis=1, keepdims=True)
+    return np.einsum("nkc,nk->nc", placed[rows], weight).astype(np.float32)
 
 
 class EmbedInChild:

@@ -11,18 +11,18 @@ import failviz
 
 ROOT = Path(failviz.__file__).parent
 LAYERS = [
-    {"_checks", "_statistics", "_parallel", "_progress"},
+    {"_checks", "_pixels", "_statistics", "_fingerprints", "_neighbours", "_parallel", "_progress"},
     {
         *("evaluation", "_columns", "_evaluation_format", "slices", "sources", "store", "datasets"),
         *("annotations", "_annotation_state", "changelog"),
     },
-    {"discovery", "encoders", "inference", "_model_runners"},
+    {"discovery", "encoders", "inference", "_data_items", "_model_runners", "_model_state"},
     {"verification", "verdicts", "thumbnails", "projection", "captions", "saliency", "interventions"},
     {"plots"},
     {"widget", "report", "cli", "__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-TORCH = {"encoders", "inference", "_model_runners", "datasets"}
+TORCH = {"encoders", "datasets", "inference", "_data_items", "_model_runners", "_model_state"}
 WIDGET_PACKAGES = {"anywidget", "ipywidgets", "traitlets"}
 
 

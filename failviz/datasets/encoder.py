@@ -125,7 +125,7 @@ def tokenize(texts: Sequence[str]) -> Tensor:
 
 
 def _pixels(source: Source, row: int) -> np.ndarray:
-    picture = source.image(row).convert("RGB")
+    picture = source.image(row, exact=True).convert("RGB")
     return np.asarray(picture if picture.size == (SIDE, SIDE) else picture.resize((SIDE, SIDE)))
 
 
