@@ -147,7 +147,8 @@ def resolve(method: str) -> Method:
 def embed_here(reduced: np.ndarray, landmarks: np.ndarray, method: str, seed: int) -> np.ndarray:
     """UMAP or t-SNE of the landmark rows of `reduced` (n, k), begun from PCA; the rest placed beside them."""
     points = reduced[landmarks]
-    start = points[:, :2]
+    spread = points[:, :2].std(axis=0)
+    start = points[:, :2] / np.where(spread > 0, spread, 1.0)  # as wide as high, or the map becomes a ribbon
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # numba's and umap's remarks about themselves
         if method == "umap":
