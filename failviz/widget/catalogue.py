@@ -98,7 +98,8 @@ class Catalogue:
         return self._said[entry.key]
 
     def get(self, wanted: object) -> Item:
-        """The item with this key, else this name, else of this Slice; refuses with a sentence."""
+        """The item with this key, this name or else the name it was found under, or of this Slice; refuses with
+        a sentence. A notebook that names a slice must run a second time, when it has that name already."""
         items = self.items()
         if isinstance(wanted, Slice):
             try:
@@ -112,6 +113,7 @@ class Catalogue:
             found = [item for item in items if item.key == name]
             if not found:
                 found = [item for item in items if item.slice.name == name]
+                found = found or [item for item in items if item.found_name == name]
                 if len(found) > 1:
                     raise Refusal(
                         f"{len(found)} slices are called {name!r}: use a key, {' or '.join(i.key for i in found)}."

@@ -94,6 +94,15 @@ def test_an_unknown_slice_is_refused_in_a_sentence(explorer: Explorer) -> None:
         explorer.active_slice = "f9"
 
 
+def test_a_renamed_slice_still_answers_to_the_name_it_was_found_under(explorer: Explorer) -> None:
+    found, before = explorer.slices[0].name, len(explorer.annotations)
+    for _ in range(2):  # as a notebook that is run twice
+        explorer.active_slice = found
+        explorer.label_slice(found, name="on grass")
+    assert explorer.slices[0].name == "on grass"
+    assert len(explorer.annotations) == before + 1
+
+
 def test_an_ambiguous_name_is_refused_with_the_keys(explorer: Explorer) -> None:
     explorer.create_slice("my group")
     with pytest.raises(traitlets.TraitError, match="2 slices are called 'my group': use a key, d"):
