@@ -38,11 +38,7 @@ class DemoError(Exception):
 
 
 def run_demo(port: int, folder: Path | None = None) -> int:
-    """Open the quickstart in JupyterLab and stay until it ends.
-
-    In a checkout the notebooks are used where they lie; elsewhere they are copied to `folder`,
-    and a notebook that is there already is never overwritten.
-    """
+    """Open your copy of the quickstart in JupyterLab and stay until it ends."""
     if not port_is_free(port):
         raise DemoError(f"port {port} is taken: choose another, --port {port + 1} (make demo PORT={port + 1}).")
     root = notebooks_folder(folder)
@@ -81,20 +77,19 @@ def port_is_free(port: int) -> bool:
 
 
 def notebooks_folder(folder: Path | None) -> Path:
-    """The folder of notebooks to open: the checkout's own, or a copy of the packaged ones."""
+    """A folder with your own copy of the notebooks; one that is there already is kept as you left it."""
     try:
         import jupyterlab  # noqa: F401 (only asked whether it is there)
     except ImportError:
         raise DemoError("JupyterLab is not installed. Install it: pip install 'failviz[demo]'.") from None
     package = Path(__file__).parent
-    checkout = package.parent / "notebooks"
-    if folder is None and (checkout / QUICKSTART).exists():
-        return checkout
-    packaged = package / "notebooks" if (package / "notebooks").exists() else checkout
+    packaged = package / "notebooks" if (package / "notebooks").exists() else package.parent / "notebooks"
     target = Path(folder or "failviz-demo").resolve()
     target.mkdir(parents=True, exist_ok=True)
     for notebook in sorted(packaged.glob("*.ipynb")):
-        if not (target / notebook.name).exists():
+        if (target / notebook.name).exists():
+            print(f"Your own {notebook.name} in {target} is kept; remove it to start from a fresh one.")
+        else:
             shutil.copyfile(notebook, target / notebook.name)
     return target
 

@@ -26,18 +26,20 @@ def test_a_taken_port_is_said_clearly(capsys):
     assert cli.main(["demo", "--port", "99999"]) == 1
 
 
-def test_demo_opens_jupyterlab_on_the_quickstart(monkeypatch, capsys):
+def test_demo_opens_jupyterlab_on_a_copy_of_the_quickstart(monkeypatch, capsys, tmp_path):
     started = []
+    monkeypatch.chdir(tmp_path)  # a demo never changes the notebooks of a checkout
     monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
     monkeypatch.setenv("BROWSER", "none")
     assert cli.main(["demo", "--port", "8973"]) == 0
     (command,) = started
     assert command[:3] == [sys.executable, "-m", "jupyterlab"] and "--ServerApp.open_browser=False" in command
+    assert f"--ServerApp.root_dir={tmp_path / 'failviz-demo'}" in command
+    assert (tmp_path / "failviz-demo" / cli.QUICKSTART).exists()
     assert "http://127.0.0.1:8973/lab/tree/01-quickstart.ipynb?token=" in capsys.readouterr().out
 
 
 def test_a_copied_notebook_is_never_overwritten(tmp_path):
-    assert cli.notebooks_folder(None).name == "notebooks"
     folder = cli.notebooks_folder(tmp_path / "mine")
     notebook = folder / cli.QUICKSTART
     assert notebook.exists()
