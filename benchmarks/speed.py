@@ -21,9 +21,13 @@ from published import C_GRID, directions, spotlight_steps
 from threadpoolctl import threadpool_limits
 
 from failviz.discovery import FailureDirections, Spotlight
+from failviz.discovery.direction_fit import auroc
 from failviz.discovery.spotlight_adam import STEPS, ascend_as_published, barrier_widths
 from failviz.discovery.spotlight_level import Cloud, Scaling, level_ascent, squared_distances
 from failviz.evaluation import Evaluation
+
+CHANCE = 0.003
+"""Where both find the same group, the unseen loss of a seed differs either way by up to this share, by chance."""
 
 
 class Record:
@@ -89,7 +93,8 @@ def primal(coef: np.ndarray, intercept: float, rows: np.ndarray, is_error: np.nd
 
 def bench_directions(record: Record, limits: Limits, n: int, d: int, *, published_once: bool) -> None:
     """One class: the whole fit from raw features (whitening, grid, cross-validation, refit), three ways."""
-    rows, is_error = clustered_class(n, d)
+    rows, is_error = clustered_class(2 * n, d)
+    (rows, unseen), (is_error, unseen_error) = np.split(rows, 2), np.split(is_error, 2)
     evaluation = Evaluation(
         rows, labels=np.zeros(n, dtype=int), predictions=is_error.astype(int), class_names=["a", "b"]
     )
@@ -105,11 +110,17 @@ def bench_directions(record: Record, limits: Limits, n: int, d: int, *, publishe
     )
     reference = timing["published"].result
     gram = n * n * d / 1e9 / limits.dgemm  # a symmetric product is half a general one
-    note = ", published run once, no warm-up" if published_once else ""
+    note = ", run once (the same code has run at n=1000 before)" if published_once else ""
+    lean = timing["published"].median - reference["refits"]
     record.line(
-        f"directions n={n} d={d} published", f"{timing['published'].words()} s per class{note}",
-        seconds=timing["published"].seconds,
+        f"directions n={n} d={d} published",
+        f"{timing['published'].words()} s per class{note}; {lean:.3g} s without refits of the C that lose; "
+        f"the Gram matrix takes {gram / timing['published'].median:.0%} of it",
+        seconds=timing["published"].seconds, without_refits=lean, gram_share=gram / timing["published"].median,
     )  # fmt: skip
+    whitened_unseen = _whitened(unseen, rows)
+    best = int(np.argmin(np.abs(np.log(C_GRID / reference["C"]))))
+    published_auroc = auroc(whitened_unseen @ reference["coefs"][best], unseen_error)
     for mode, finder in (("default", ours), ("parity", parity)):
         C, coef, intercept = finder.C_[0], finder.coef_[0], finder.intercept_[0]
         at = int(np.argmin(np.abs(np.log(C_GRID / C))))
@@ -117,16 +128,20 @@ def bench_directions(record: Record, limits: Limits, n: int, d: int, *, publishe
         cosine = float(coef @ peer / np.linalg.norm(coef) / np.linalg.norm(peer))
         objective = primal(coef, intercept, reference["whitened"], is_error, C)
         peer_objective = primal(peer, reference["intercepts"][at], reference["whitened"], is_error, C)
+        ranked = auroc(whitened_unseen @ coef, unseen_error)
         ratio = timing["published"].median / timing[mode].median
         share = gram / timing[mode].median
         record.line(
             f"directions n={n} d={d} {mode}",
-            f"{timing[mode].words()} s per class, {ratio:.0f}x; "
-            f"an n x n Gram matrix alone, at full dgemm speed, takes {share:.0%} of it; "
-            f"C {C:.0e}, cosine {cosine:.6f}, objective {objective / peer_objective - 1:+.1e}",
-            seconds=timing[mode].seconds, ratio=ratio, gram_share=share, C=C, cosine=cosine,
-            relative_objective=objective / peer_objective - 1,
+            f"{timing[mode].words()} s per class, {ratio:.0f}x ({lean / timing[mode].median:.0f}x without the refits); "
+            f"an n x n Gram matrix alone, at full dgemm speed, would take {share:.0%} of it; "
+            f"C {C:.0e}, cosine {cosine:.6f}, objective {objective / peer_objective - 1:+.1e}; "
+            f"AUROC on unseen rows {published_auroc:.3f} -> {ranked:.3f}",
+            seconds=timing[mode].seconds, ratio=ratio, ratio_without_refits=lean / timing[mode].median,
+            gram_share=share, C=C, cosine=cosine, relative_objective=objective / peer_objective - 1,
+            published_auroc=published_auroc, auroc=ranked,
         )  # fmt: skip
+        record.expect(ranked >= published_auroc - 0.005, f"{mode} n={n} d={d}: unseen errors are ranked worse")
         record.expect(cosine >= 0.999, f"{mode} n={n} d={d}: cosine {cosine:.6f} with SVC at C={C:.0e}")
         record.expect(objective <= peer_objective * (1 + 1e-4), f"{mode} n={n} d={d}: objective above SVC's")
         if mode == "parity":
@@ -139,7 +154,14 @@ def bench_directions(record: Record, limits: Limits, n: int, d: int, *, publishe
             record.expect(bool(same or close), f"parity n={n} d={d}: C {C:.0e} against {reference['C']:.0e}")
 
 
-def bench_large_class(record: Record, n: int, d: int) -> None:
+def _whitened(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Rows whitened with the statistics of `reference` and scaled to unit length, as the recipe does."""
+    reference = reference.astype(np.float64)
+    whitened = (rows - reference.mean(axis=0)) / reference.std(axis=0, ddof=1)
+    return whitened / np.linalg.norm(whitened, axis=1, keepdims=True)
+
+
+def bench_large_class(record: Record, limits: Limits, n: int, d: int) -> None:
     """A class too large for a Gram matrix; the published recipe would take hours, so ours stands alone."""
     rows, is_error = clustered_class(n, d)
     evaluation = Evaluation(
@@ -147,7 +169,11 @@ def bench_large_class(record: Record, n: int, d: int) -> None:
     )
     finder = FailureDirections(random_state=0, progress=False)
     timing = alternate({"ours": lambda: finder.fit(evaluation)}, repeats=3)["ours"]
-    record.line(f"directions n={n} d={d} default", f"{timing.words()} s per class", seconds=timing.seconds)
+    share = n * n * d / 1e9 / limits.dgemm / timing.median
+    record.line(
+        f"directions n={n} d={d} default", f"{timing.words()} s per class; a Gram matrix would take {share:.0%} of it",
+        seconds=timing.seconds, gram_share=share,
+    )  # fmt: skip
 
 
 def bench_spotlight_step(record: Record, limits: Limits, n: int, d: int) -> None:
@@ -221,8 +247,9 @@ def bench_spotlight_quality(record: Record, n: int, d: int, *, faint: bool) -> N
         results.append(facts)
         record.line(f"spotlight {family} seed {seed}", _comparison(facts), **facts)
         record.expect(facts["training"] >= facts["published_training"], f"{family} seed {seed}: training loss lower")
-        if faint:  # where the slice is clear both find the same one, and seeds differ by chance in the third digit
-            record.expect(facts["unseen"] >= facts["published_unseen"], f"{family} seed {seed}: unseen loss lower")
+        near = facts["published_unseen"] * (1 - CHANCE)
+        record.expect(facts["unseen"] >= near, f"{family} seed {seed}: unseen loss lower")
+        record.expect(abs(facts["our_weight"] / weight - 1) < 1e-6, f"{family} seed {seed}: weights differ")
     means = {key: float(np.mean([facts[key] for facts in results])) for key in results[0]}
     record.line(f"spotlight {family} mean", _comparison(means), **means)
     record.expect(means["unseen"] >= means["published_unseen"], f"{family}: mean unseen loss lower")
@@ -285,7 +312,7 @@ def main() -> int:
             bench_directions(record, limits, 1280, 512, published_once=False)
             bench_directions(record, limits, 1280, 1024, published_once=False)
             bench_directions(record, limits, 5000, 1024, published_once=True)
-            bench_large_class(record, 20_000, 512)
+            bench_large_class(record, limits, 20_000, 512)
             bench_spotlight_step(record, limits, 50_000, 2048)
             bench_spotlight_quality(record, 20_000, 512, faint=True)
     return record.finish()

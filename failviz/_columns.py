@@ -180,8 +180,10 @@ def _by_position(values: Any, name: Any, n: int) -> pd.Series:
 def _as_source(source: Any, n: int) -> Any:
     if source is None:
         return None
-    from failviz.sources import as_source
+    from failviz.sources import Shown, as_source
 
+    if callable(source) and not hasattr(source, "__len__"):
+        source = Shown(source, n, kind="text" if isinstance(source(0), str) else "image")
     found = as_source(source)
     if len(found) != n:
         raise ValueError(f"the source shows {len(found)} examples, and the Evaluation has {n}.")

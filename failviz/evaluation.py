@@ -50,7 +50,8 @@ class Evaluation:
     class_names : list of str, optional
         In the order of the class numbers, which are the columns of `probs`; needed when names and `probs` are given.
     source : optional
-        Something that can show example i, see `failviz.sources`.
+        Something that can show example i (images, files, texts, a data set, a function of i), see
+        `failviz.sources`.
     model_spaces : list of str, default ()
         Names of the spaces that are layers of the model under study: a slice found there may be
         no more than a confusion cell, and `verify` says so.

@@ -354,6 +354,47 @@ def test_non_finite_values_are_named_by_column_and_first_row(column, row, value)
     assert "\n" not in str(refusal.value)
 
 
+@st.composite
+def broken_columns(draw):
+    """One column of a good Evaluation, broken in one way: (changes, words of the refusal)."""
+    n, row = 12, draw(st.integers(0, 11))
+    kind = draw(st.sampled_from(["length", "label", "prediction", "negative", "sum", "id", "zero rows", "dimensions"]))
+    if kind == "length":
+        column = draw(st.sampled_from(["labels", "predictions", "losses", "weights", "ids"]))
+        size = draw(st.integers(0, 40).filter(lambda k: k != n))
+        return {column: [str(i) if column == "ids" else 0 for i in range(size)]}, "12|no values|at least"
+    if kind in ("label", "prediction"):
+        values = np.zeros(n, dtype=int)
+        values[row] = draw(st.integers(3, 10**9) | st.integers(-(10**9), -1))
+        return {f"{kind}s": values}, f"row {row} is {values[row]}"
+    if kind in ("negative", "sum"):
+        probs = np.full((n, 3), 1 / 3)
+        off = draw(st.floats(0.002, 0.3))
+        probs[row] += (off, -off - 1 / 3, 1 / 3) if kind == "negative" else (off, 0, 0)
+        return {"probs": probs}, f"row {row} (is|sums)"
+    if kind == "id":
+        ids = [f"i{k}" for k in range(n)]
+        ids[row] = ids[(row + draw(st.integers(1, n - 1))) % n]
+        return {"ids": ids}, "comes again"
+    shape = (0, 3) if kind == "zero rows" else draw(st.sampled_from([(n,), (n, 2, 2), (n, 0)]))
+    return {"embeddings": np.ones(shape)}, "shape"
+
+
+@settings(max_examples=150, deadline=None)
+@given(broken_columns())
+def test_any_broken_column_is_refused_in_one_clear_line(case):
+    changes, words = case
+    with pytest.raises(ValueError, match=words) as refusal:
+        small(**changes)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_function_may_show_the_examples():
+    ev = small(source=lambda i: f"text {i}")
+    assert ev.source.kind == "text" and ev.take([5]).source.text(0) == "text 5"
+    assert small(source=lambda i: np.zeros((4, 4, 3), np.uint8)).source.image(3).size == (4, 4)
+
+
 def test_what_is_missing_is_asked_for():
     ev = Evaluation(np.eye(3), labels=[0, 1, 0])
     with pytest.raises(ValueError, match="errors needs predictions, and this Evaluation has none: give it"):

@@ -20,6 +20,7 @@ from failviz.evaluation import Evaluation
 from failviz.slices import Slice
 
 METHOD = "failure direction"
+LARGEST_C = 1000.0
 
 
 class FailureDirections(SliceFinder):
@@ -215,9 +216,15 @@ class FailureDirections(SliceFinder):
         return "too_few_correct" if (~errors).sum() < self.cv else "fitted"
 
     def _checked_grid(self) -> np.ndarray:
-        grid = np.asarray(self.C_grid, dtype=np.float64)
-        if grid.ndim != 1 or len(grid) == 0 or not (np.isfinite(grid) & (grid > 0)).all() or (np.diff(grid) <= 0).any():
-            raise ValueError(f"C_grid must hold positive numbers in increasing order, not {self.C_grid!r}.")
+        grid = np.asarray(self.C_grid)
+        if grid.dtype.kind not in "iuf" or grid.ndim != 1 or len(grid) == 0:
+            raise ValueError(f"C_grid must be a list of numbers, not {self.C_grid!r}.")
+        grid = grid.astype(np.float64)
+        if not ((grid > 0) & (grid <= LARGEST_C)).all() or (np.diff(grid) <= 0).any():
+            raise ValueError(
+                f"C_grid must increase from above 0 to {LARGEST_C:.0f} at most, where rows of unit length are hardly "
+                f"regularised any more: {self.C_grid!r} does not."
+            )
         if self.selection not in ("auroc", "balanced_accuracy"):
             raise ValueError(f'selection must be "auroc" or "balanced_accuracy", not {self.selection!r}.')
         if not isinstance(self.cv, int | np.integer) or self.cv < 2:

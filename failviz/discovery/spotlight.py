@@ -6,6 +6,7 @@ Errors in Deep Learning Models*, arXiv 2107.00758.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -201,7 +202,11 @@ class Spotlight(SliceFinder):
             value = getattr(self, name)
             if not isinstance(value, int | np.integer) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
-        if not (np.isfinite(self.min_weight) and self.min_weight > 0):
+        for name in ("min_weight", "confine"):
+            value = getattr(self, name)
+            if isinstance(value, str | bool) or not (value is None or np.isscalar(value)):
+                raise ValueError(f"{name} must be a number, not {value!r}.")
+        if self.min_weight is None or not (np.isfinite(self.min_weight) and self.min_weight > 0):
             raise ValueError(f"min_weight must be above 0, not {self.min_weight!r}.")
         if self.confine is not None and not self.confine > 0:
             raise ValueError(f"confine must be above 0, or None, not {self.confine!r}.")
@@ -283,6 +288,7 @@ def _stratified_halves(losses: np.ndarray, rng: np.random.RandomState) -> tuple[
 def _starts(cloud: Cloud, n_starts: int, rng: np.random.RandomState) -> np.ndarray:
     """Centres (s, d) of k-means clusters of the fifth of the rows with the highest loss, weighted by loss."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     n_top = min(len(cloud), max(len(cloud) // 5, 2 * n_starts))
     top = np.sort(np.argsort(-cloud.losses, kind="stable")[:n_top])
@@ -293,4 +299,6 @@ def _starts(cloud: Cloud, n_starts: int, rng: np.random.RandomState) -> np.ndarr
     if distinct <= n_starts:
         return np.unique(rows[weights > 0], axis=0).astype(np.float64)
     means = KMeans(n_starts, n_init=1, max_iter=10, random_state=rng.randint(2**31 - 1))
-    return means.fit(rows, sample_weight=weights).cluster_centers_.astype(np.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer centres than asked for are starts as good
+        return means.fit(rows, sample_weight=weights).cluster_centers_.astype(np.float64)

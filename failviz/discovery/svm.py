@@ -34,6 +34,7 @@ WORKING_ROWS = 300
 
 TOLERANCE = 1e-3
 _MAX_ITERATIONS = 10_000_000
+_MAX_ROUNDS = 1000  # some ten are usual
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,13 @@ class BalancedSVM:
         alpha, coef = upper.copy(), C * self.unit_coef
         margins = C * self.unit_margins - self.signs
         stalled = False  # a guard against rounding at extreme C
-        while True:
+        for round_number in range(_MAX_ROUNDS + 1):
             may_rise = np.where(self.is_error, alpha < upper, alpha > 0)
             may_fall = np.where(self.is_error, alpha > 0, alpha < upper)
             risers, fallers = np.where(may_rise, margins, np.inf), np.where(may_fall, -margins, np.inf)
             floor, ceiling = risers.min(), -fallers.min()
-            if stalled or ceiling - floor < TOLERANCE:
-                return Hyperplane(coef, _intercept(alpha, upper, margins, floor, ceiling))
+            if stalled or round_number == _MAX_ROUNDS or ceiling - floor < TOLERANCE:
+                break
             work = _worst(risers, fallers, max(WORKING_ROWS, 6 * self.rows.shape[1] // 5))
             rows, part = self.rows[work], alpha[work]
             minimise(rows @ rows.T, self.signs[work], upper[work], part, margins[work], TOLERANCE / 2, _MAX_ITERATIONS)
@@ -124,6 +125,7 @@ class BalancedSVM:
             coef = coef + (self.signs[work] * (part - alpha[work])) @ rows
             alpha[work] = part
             margins = self.rows @ coef - self.signs
+        return Hyperplane(coef, _intercept(alpha, upper, margins, floor, ceiling))
 
     def solve_libsvm(self, C: float, gram: SharedGram) -> Hyperplane:
         """The optimum by libsvm; where the intercept is not unique, the one that libsvm happens to return."""

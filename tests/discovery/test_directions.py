@@ -244,7 +244,16 @@ def test_reference_gives_the_whitening_statistics():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"C_grid": [1, 0.1]}, {"C_grid": [0.0]}, {"cv": 1}, {"selection": "loss"}, {"passes": 3}]
+    "settings",
+    [
+        {"C_grid": [1, 0.1]},
+        {"C_grid": [0.0]},
+        {"C_grid": [1e6]},
+        {"C_grid": "abc"},
+        {"cv": 1},
+        {"selection": "loss"},
+        {"passes": 3},
+    ],
 )
 def test_wrong_settings_are_refused_at_fit(settings):
     with pytest.raises(ValueError, match=f"^{next(iter(settings))} must"):
