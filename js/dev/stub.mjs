@@ -13,6 +13,7 @@ function random(seed) {
 }
 
 function wilson(k, n) {
+  if (n === 0) return [0, 1];
   const z = 1.96, p = n ? k / n : 0, s = 1 + (z * z) / n;
   const mid = (p + (z * z) / (2 * n)) / s, half = (z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n))) / s;
   return [Math.max(0, mid - half), Math.min(1, mid + half)];
@@ -43,7 +44,7 @@ export function createWorld(n, seed = 7) {
 
 const count = (a, test) => a.reduce((total, value, i) => total + (test(value, i) ? 1 : 0), 0);
 
-export function createSlices(w) {
+export function createSlices(w, zero = false) {
   const make = (key, name, method, colour, test, status, badge, direction, extra = {}) => {
     const rows = [];
     for (let i = 0; i < w.n; i++) if (test(i)) rows.push(i);
@@ -73,6 +74,7 @@ export function createSlices(w) {
     make("f3", "shirt, hardest", "failure direction", 3, at(4, 4), "needs more", "needs about 40 more", true),
     make("f4", "pullover near coat", "spotlight", 4, at(5, 2), "not confirmed", "not confirmed", false),
     make("d5", "dark bags I noticed", "drawn by hand", 5, (i) => w.label[i] === 7 && w.background[i] === 0 && w.loss[i] > 0.4, "drawn", "drawn on these data", false, { kind: "drawn", explanation: "You drew this while looking at these images, so its error rate is not a held-out test." }),
+    ...(zero ? [make("f6", "a slice of nothing", "failure tree", 6, () => false, "in-sample", "in-sample", false)] : []),
   ];
 }
 
@@ -102,7 +104,7 @@ function scene(w, row, size) {
 export function createModel(options = {}) {
   const { n = 4000, latency = 25, source = "image", notice = null, empty = false } = options;
   const w = createWorld(n);
-  let slices = empty ? [] : createSlices(w);
+  let slices = empty ? [] : createSlices(w, options.zero);
   let final = options.final ?? true, layoutRevision = 1, selected = null, selectionRevision = 0, slicesRevision = 1;
   const done = [], undone = [];
   const state = { view: options.view ?? "map", active_slice: empty || options.none ? null : options.slice ?? "f0", step: 14, n_steps: 21, selection_state: { count: 0, revision: 0 }, revisions: { slices: 1, layout: 1, annotations: 0 } };
@@ -123,7 +125,7 @@ export function createModel(options = {}) {
   const handlers = {
     open: () => [{ protocol: 1, n, n_wrong: count(w.wrong, Boolean), accuracy: 1 - count(w.wrong, Boolean) / n, unit: source === "text" ? "texts" : "images", source, classes: CLASSES, notice,
       channels: [["outcome", "Right / wrong", "outcome"], ["label", "Class", "category"], ["prediction", "Predicted class", "category"], ["loss", "Loss", "number"], ["score", "Slice score", "number"], ["meta:background", "background", "category"]].map(([key, label, kind]) => ({ key, label, kind })) }],
-    layout: () => [{ n, method: final ? "t-SNE" : "PCA", final, revision: layoutRevision }, (final ? w.late : w.early).slice()],
+    layout: () => [{ n, method: final ? (options.method || "t-SNE") : "PCA", final, revision: layoutRevision }, (final ? w.late : w.early).slice()],
     channel: ({ key }) => {
       const category = (label, names, values) => [{ key, label, kind: "category", categories: names, low: null, high: null }, values.slice()];
       const number = (label, a) => { const [v, low, high] = scale(a); return [{ key, label, kind: "number", categories: null, low, high }, v]; };

@@ -3,7 +3,7 @@ import { countBits, emptyBits, hasBit, setBit } from "../src/core/bitset";
 import { HOME, pan, toPosition, toScreen, transformOf, zoomAt } from "../src/map/camera";
 import { buildGrid, nearestRow } from "../src/map/grid";
 import { rowsInside } from "../src/map/lasso";
-import { looksOf, stylesOf } from "../src/map/looks";
+import { STRONG, looksOf, passesOf, stylesOf } from "../src/map/looks";
 import { stampOf } from "../src/map/canvas2d";
 
 /** mulberry32: the same points in every run. */
@@ -137,6 +137,15 @@ describe("looks", () => {
     const radius = (n: number) => stylesOf(n, 256_000, 1)[2]!.radius;
     expect(radius(1000)).toBeGreaterThan(radius(50_000));
     expect(radius(1_000_000)).toBeGreaterThan(0.5);
+  });
+
+  it("draws both outcomes together where crosses would hide the dots", () => {
+    const counts = new Uint32Array(8).fill(10);
+    const shapes = (n: number, ratio: number, zoom = 1) =>
+      passesOf(counts, stylesOf(n, 268_000, zoom), ratio).filter(({ level }) => level === STRONG).map(({ shape }) => shape);
+    expect(shapes(4000, 1)).toEqual(["dot", "cross"]);
+    for (const ratio of [1, 2]) expect(shapes(100_000, ratio)).toEqual(["any"]);
+    expect(shapes(100_000, 1, 4)).toEqual(["dot", "cross"]);
   });
 
   it("stamps a cross for wrong and a dot for right", () => {

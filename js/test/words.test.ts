@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { NEW, addTag, edit, isDirty, settle, shownLabel } from "../src/core/drafts";
-import { interval, percent, plural, points, short, wilson } from "../src/core/format";
+import { findings, interval, percent, plural, points, short, wilson } from "../src/core/format";
 import { bars, scoreToX, stepAtX } from "../src/core/histogram";
+import { nextTile } from "../src/parts/roving";
 import { MISSING, categoryColour, lookupTable, outcomeColour, rampColour } from "../src/core/scales";
 import { luminance, parseColour } from "../src/core/theme";
 
@@ -47,11 +48,27 @@ describe("figures", () => {
     expect([plural(1, "label"), plural(4000, "label"), short(-1.2345), short(null)]).toEqual(["1 label", "4,000 labels", "−1.23", "–"]);
   });
 
+  it("tell nothing tested from nothing confirmed", () => {
+    expect(findings(["confirmed", "drawn", "confirmed"])).toBe("2 confirmed failures");
+    expect(findings(["needs more", "no labels"])).toBe("no confirmed failure");
+    expect(findings(["drawn", "in-sample", "no labels"])).toBe("not tested");
+    expect(findings([])).toBe("");
+  });
+
   it("have Wilson's interval where only counts are known", () => {
     const [low, high] = wilson(37, 64);
     expect(low).toBeCloseTo(0.456, 3);
     expect(high).toBeCloseTo(0.691, 3);
     expect(wilson(0, 0)).toEqual([0, 1]);
+  });
+});
+
+describe("arrow keys among tiles", () => {
+  it("follow rows and columns, and end at the edges", () => {
+    const from = (key: string, at: number) => nextTile(key, at, 8, 3);
+    expect([from("ArrowRight", 2), from("ArrowLeft", 2), from("ArrowDown", 2), from("ArrowUp", 5)]).toEqual([3, 1, 5, 2]);
+    expect([from("ArrowRight", 7), from("ArrowLeft", 0), from("ArrowDown", 6), from("ArrowUp", 1)]).toEqual([-1, -1, -1, -1]);
+    expect([from("Enter", 2), from("ArrowRight", -1)]).toEqual([-1, -1]);
   });
 });
 

@@ -1,4 +1,5 @@
 // Numbers as words and figures. A rate never travels without its n and its interval.
+import type { Slice } from "./protocol";
 
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
@@ -19,6 +20,14 @@ export function points(rate: number | null, rest: number | null): string {
   const difference = Math.round((rate - rest) * 100);
   const sign = difference > 0 ? "+" : difference < 0 ? "−" : "±";
   return `${sign}${Math.abs(difference)} pts`;
+}
+
+/** "2 confirmed failures"; nothing tested is not the same as nothing confirmed. */
+export function findings(statuses: readonly Slice["status"][]): string {
+  const confirmed = statuses.filter((status) => status === "confirmed").length;
+  if (confirmed > 0) return plural(confirmed, "confirmed failure");
+  const tested = statuses.some((status) => status === "not confirmed" || status === "needs more");
+  return tested ? "no confirmed failure" : statuses.length > 0 ? "not tested" : "";
 }
 
 export function short(value: number | null): string {

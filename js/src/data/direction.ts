@@ -13,6 +13,9 @@ export interface Direction {
   strip: ReadonlySignal<Strip | null>;
   /** Thumbnails that fit beside each other; odd, so that one is in the middle. */
   count: Signal<number>;
+  nSteps: ReadonlySignal<number>;
+  /** To this step, or the nearest there is. */
+  stepTo(step: number): void;
   dispose(): void;
 }
 
@@ -22,6 +25,7 @@ export function createDirection(store: Store, connection: Connection, active: Re
   const count = signal(11);
   const known = new Map<string, DirectionInfo>();
   const strips = new Map<string, Strip>();
+  const nSteps = computed(() => Math.max(info.value?.n_steps ?? store.nSteps.value, 1));
   const slice = computed(() => (active.value?.has_direction ? active.value.key : null));
 
   const showInfo = latest(async () => {
@@ -59,5 +63,9 @@ export function createDirection(store: Store, connection: Connection, active: Re
       showStrip();
     }),
   ];
-  return { info, strip, count, dispose: () => stops.forEach((stop) => stop()) };
+  function stepTo(step: number) {
+    if (slice.peek() !== null) store.stepTo(Math.min(Math.max(step, 0), nSteps.peek() - 1));
+  }
+
+  return { info, strip, count, nSteps, stepTo, dispose: () => stops.forEach((stop) => stop()) };
 }

@@ -97,7 +97,8 @@ export function createPoints(store: Store, connection: Connection, info: Result<
       bits = answer?.buffers[0]?.byteLength === emptyBits(n).length ? answer.buffers[0] : undefined;
       if (bits) memberBits.set(slice, bits);
     }
-    members.value = bits ?? null;
+    // An empty slice has nothing to stand out: the map stays as it is.
+    members.value = bits?.some(Boolean) ? bits : null;
   });
 
   const fetchSelection = latest(async () => {

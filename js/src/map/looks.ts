@@ -38,9 +38,10 @@ export function looksOf({ n, outcome, selection, members }: Marks): Looks {
   return { codes, counts };
 }
 
-/** Below this radius (device pixels) a cross cannot be told from a dot: both are dots, drawn in one pass in row order,
- * so that a dense map shows the share of errors and not only the last layer. */
-export const SMALLEST_CROSS = 1.3;
+/** Below this radius (device pixels) a cross cannot be told from a dot. */
+const SMALLEST_CROSS = 1.3;
+/** With less room than this around each point (pixels), those drawn last hide the others. */
+const ROOM_FOR_CROSSES = 1;
 
 /** One pass over the points: those with `code`, or those of `level` whatever their shape. */
 export interface Pass {
@@ -48,11 +49,13 @@ export interface Pass {
   shape: "dot" | "cross" | "any";
 }
 
+/** Where crosses are too small or too dense, both outcomes are dots, drawn in one pass in row order:
+ * the map shows the share of errors and not only the last layer. */
 export function passesOf(counts: Uint32Array, styles: readonly Style[], ratio: number): Pass[] {
   const passes: Pass[] = [];
   styles.forEach((style, level) => {
     const [right, wrong] = [counts[2 * level]!, counts[2 * level + 1]!];
-    if (style.radius * ratio <= SMALLEST_CROSS) {
+    if (style.dense || style.radius * ratio <= SMALLEST_CROSS) {
       if (right + wrong > 0) passes.push({ level, shape: "any" });
       return;
     }
@@ -67,6 +70,7 @@ export interface Style {
   radius: number;
   alpha: number;
   grey: boolean;
+  dense: boolean;
 }
 
 /** Fewer, larger, denser points when there is room; the same formula for both renderers. */
@@ -74,10 +78,11 @@ export function stylesOf(n: number, area: number, zoom: number): Style[] {
   const room = Math.sqrt((area * 0.085) / Math.max(n, 1));
   const radius = Math.min(Math.max(room, 0.75), 3) * Math.min(Math.max(zoom, 1) ** 0.3, 2.6);
   const alpha = n > 300_000 ? 0.45 : n > 30_000 ? 0.6 : 0.82;
+  const dense = room * zoom < ROOM_FOR_CROSSES;
   return [
-    { radius: Math.max(radius * 0.8, 0.7), alpha: Math.min(alpha, 0.55), grey: true },
-    { radius: Math.max(radius * 0.9, 0.7), alpha: alpha * 0.42, grey: false },
-    { radius, alpha, grey: false },
-    { radius: Math.max(radius * 1.2, 1.4), alpha: Math.max(alpha, 0.92), grey: false },
+    { radius: Math.max(radius * 0.8, 0.7), alpha: Math.min(alpha, 0.55), grey: true, dense },
+    { radius: Math.max(radius * 0.9, 0.7), alpha: alpha * 0.42, grey: false, dense },
+    { radius, alpha, grey: false, dense },
+    { radius: Math.max(radius * 1.2, 1.4), alpha: Math.max(alpha, 0.92), grey: false, dense },
   ];
 }

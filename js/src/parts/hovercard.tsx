@@ -1,4 +1,4 @@
-// The example under the pointer: its picture and what is known about it, beside the point and inside the plot.
+// The example under the pointer or with the focus: its picture and what is known about it, beside it and inside its frame.
 import { useEffect, useState } from "preact/hooks";
 import { percent, short } from "../core/format";
 import type { Details } from "../data/examples";
@@ -8,6 +8,8 @@ export interface Hover {
   row: number;
   x: number;
   y: number;
+  /** From x to the card, on either side. */
+  gap?: number;
 }
 
 interface Props {
@@ -38,7 +40,8 @@ export function HoverCard({ hover, width, height, thumbnails, details }: Props) 
   }, [hover.row]);
 
   if (!known || known.row !== hover.row) return null;
-  const left = hover.x + 14 + WIDE > width ? Math.max(hover.x - 14 - WIDE, 4) : hover.x + 14;
+  const { x, gap = 14 } = hover;
+  const left = x + gap + WIDE > width ? Math.max(x - gap - WIDE, 4) : x + gap;
   const top = Math.max(Math.min(hover.y - 24, height - TALL), 4);
   return (
     <div class="fv-hovercard" style={{ left: `${left}px`, top: `${top}px`, width: `${WIDE}px` }} data-testid="hover-card" data-row={known.row}>

@@ -9,6 +9,8 @@ interface Props {
   size?: ThumbSize;
   current?: boolean;
   caption?: boolean;
+  /** Whether Tab stops here; arrow keys reach the others of the group. */
+  stop?: boolean;
 }
 
 export function describe(example: Example): string {
@@ -22,13 +24,16 @@ export function describe(example: Example): string {
   return [`${example.id} · ${verdict}`, numbers.join(", "), example.caption ?? ""].filter(Boolean).join("\n");
 }
 
-export function Tile({ example, thumbnails, size = 64, current = false, caption = false }: Props) {
+export function Tile({ example, thumbnails, size = 64, current = false, caption = false, stop = false }: Props) {
   const outcome = example.wrong === null ? "none" : example.wrong ? "wrong" : "right";
   const thumb = thumbnails.get(example.row, size).value;
   const title = thumb.state === "broken" ? `${thumb.message}\n${describe(example)}` : describe(example);
   return (
     <figure
       class="fv-tile"
+      role="img"
+      tabIndex={stop ? 0 : -1}
+      aria-label={title}
       title={title}
       data-testid="thumb"
       data-row={example.row}
@@ -38,7 +43,7 @@ export function Tile({ example, thumbnails, size = 64, current = false, caption 
       data-current={current || undefined}
     >
       <div class="fv-face">
-        {thumb.state === "image" && <img src={thumb.url} alt={describe(example)} draggable={false} />}
+        {thumb.state === "image" && <img src={thumb.url} alt="" draggable={false} />}
         {thumb.state === "text" && <span class="fv-text">{thumb.text}</span>}
         {thumb.state === "none" && <span class="fv-id">{example.id}</span>}
         {thumb.state === "broken" && <span class="fv-broken">no picture</span>}

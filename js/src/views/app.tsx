@@ -1,8 +1,10 @@
 // The frame: header, messages, three columns. It composes the views, which know nothing of each other.
 import { signal } from "@preact/signals";
+import { useState } from "preact/hooks";
 import type { RendererName } from "../map/renderer";
 import type { Loaded, Session } from "../data/session";
 import { SILENCE } from "../core/rpc";
+import { type Hover, HoverCard } from "../parts/hovercard";
 import { DirectionView } from "./direction";
 import { GalleryView } from "./gallery";
 import { HandView } from "./hand";
@@ -30,13 +32,23 @@ export function App({ session, wish }: Props) {
 }
 
 function Columns({ session, loaded, wish }: Props & { loaded: Loaded }) {
+  const [focused, setFocused] = useState<(Hover & { width: number; height: number }) | null>(null);
   const inGallery = session.store.view.value === "gallery";
   function onNew() {
     session.hand.value = "selection";
     session.naming.value += 1;
   }
+  /** A picture that the keyboard reaches tells what the pointer would be told. */
+  function onFocusIn(event: FocusEvent & { currentTarget: HTMLElement }) {
+    const tile = event.target as HTMLElement;
+    if (!tile.matches(".fv-tile:focus-visible")) return;
+    const at = tile.getBoundingClientRect();
+    const { left, top, width, height } = event.currentTarget.getBoundingClientRect();
+    setFocused({ row: Number(tile.dataset.row), x: at.left + at.width / 2 - left, y: at.top - top, gap: at.width / 2 + 8, width, height });
+  }
+  const leave = () => setFocused(null);
   return (
-    <div class="fv-columns">
+    <div class="fv-columns" onFocusIn={onFocusIn} onFocusOut={leave} onWheel={leave} onKeyDown={(event) => event.key === "Escape" && leave()}>
       <SliceList session={session} loaded={loaded} onNew={onNew} />
       <div class="fv-middle">
         {inGallery ? (
@@ -49,6 +61,7 @@ function Columns({ session, loaded, wish }: Props & { loaded: Loaded }) {
         )}
       </div>
       <HandView session={session} loaded={loaded} />
+      {focused && <HoverCard hover={focused} width={focused.width} height={focused.height} thumbnails={loaded.thumbnails} details={loaded.details} />}
     </div>
   );
 }

@@ -28,14 +28,30 @@ function Walk({ session, loaded }: { session: Session; loaded: Loaded }) {
   const { store } = session;
   const { direction } = loaded;
   const info = direction.info.value;
-  const nSteps = Math.max(info?.n_steps ?? store.nSteps.value, 1);
+  const nSteps = direction.nSteps.value;
   const step = Math.min(store.step.value, nSteps - 1);
   const here = info?.steps[step];
   const strip = direction.strip.value;
   const count = direction.count.value;
   const box = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(0);
-  const go = (to: number) => store.stepTo(Math.min(Math.max(to, 0), nSteps - 1));
+  const row = useRef<HTMLDivElement>(null);
+  const go = direction.stepTo;
+
+  function onKeyDown(event: KeyboardEvent) {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    go(step + by);
+  }
+
+  // Who walks in the strip stays with the example of the step, and hears which one it is now.
+  useEffect(() => {
+    if (!row.current!.matches(":focus-within")) return;
+    const current = row.current!.querySelector<HTMLElement>("[data-current]");
+    current?.blur();
+    current?.focus({ preventScroll: true });
+  }, [strip]);
 
   useEffect(() => {
     const watch = new ResizeObserver(([entry]) => {
@@ -71,9 +87,9 @@ function Walk({ session, loaded }: { session: Session; loaded: Loaded }) {
           </button>
         </span>
       </div>
-      <div class="fv-strip" data-testid="strip" data-step={strip?.step} style={{ gridTemplateColumns: `repeat(${count}, 1fr)` }}>
+      <div ref={row} class="fv-strip" role="group" aria-label="Examples around this step" onKeyDown={onKeyDown} data-testid="strip" data-step={strip?.step} style={{ gridTemplateColumns: `repeat(${count}, 1fr)` }}>
         {strip
-          ? strip.examples.map((example, i) => <Tile key={example.row} example={example} thumbnails={loaded.thumbnails} current={i === strip.centre} />)
+          ? strip.examples.map((example, i) => <Tile key={i} example={example} thumbnails={loaded.thumbnails} current={i === strip.centre} stop={i === strip.centre} />)
           : Array.from({ length: count }, (_, i) => <Placeholder key={i} />)}
       </div>
       <div ref={box}>

@@ -4,6 +4,7 @@ import { whole } from "../core/format";
 import type { GalleryOf, GalleryOnly, GalleryOrder } from "../core/protocol";
 import { createPages } from "../data/examples";
 import type { Loaded, Session } from "../data/session";
+import { useRoving } from "../parts/roving";
 import { Segmented } from "../parts/segmented";
 import { Placeholder, Tile } from "../parts/tile";
 
@@ -54,7 +55,7 @@ export function GalleryView({ session, loaded }: { session: Session; loaded: Loa
         <Segmented<GalleryOnly>
           label="Only"
           choices={[
-            { value: "all", label: "Right and wrong", testid: "gallery-only-all" },
+            { value: "all", label: "Both", testid: "gallery-only-all" },
             { value: "wrong", label: "Wrong", testid: "gallery-only-wrong", disabled: info.n_wrong === null },
             { value: "right", label: "Right", testid: "gallery-only-right", disabled: info.n_wrong === null },
           ]}
@@ -64,7 +65,7 @@ export function GalleryView({ session, loaded }: { session: Session; loaded: Loa
         <Segmented<GalleryOrder>
           label="Order"
           choices={[
-            { value: "score", label: "By slice score", testid: "gallery-order-score" },
+            { value: "score", label: "By score", testid: "gallery-order-score" },
             { value: "loss", label: "By loss", testid: "gallery-order-loss" },
           ]}
           value={order}
@@ -106,14 +107,16 @@ function Grid({ pages, loaded }: { pages: ReturnType<typeof createPages>; loaded
   useEffect(() => {
     if (sight.width > 0) pages.want(from, to - 1);
   }, [pages, from, to, sight.width, total]);
+  const { stop, on } = useRoving(from);
+  const reached = Math.min(Math.max(stop, from), Math.min(to, total) - 1);
 
   const tiles = [];
   for (let i = from; i < Math.min(to, total); i++) {
     const example = pages.at(i);
-    tiles.push(example ? <Tile key={i} example={example} thumbnails={loaded.thumbnails} size={128} caption /> : <Placeholder key={i} />);
+    tiles.push(example ? <Tile key={i} example={example} thumbnails={loaded.thumbnails} size={128} caption stop={i === reached} /> : <Placeholder key={i} />);
   }
   return (
-    <div ref={box} class="fv-scroll" tabIndex={0} role="region" aria-label="Examples, scroll for more" data-testid="gallery" data-total={pages.total.value ?? undefined}>
+    <div ref={box} class="fv-scroll" tabIndex={0} role="region" aria-label="Examples, scroll for more" {...on} data-testid="gallery" data-total={pages.total.value ?? undefined}>
       {pages.total.value === 0 && <p class="fv-quiet">No example fits. Show right and wrong ones, or another slice.</p>}
       <div style={{ height: `${lines * line}px`, position: "relative" }}>
         <div

@@ -8,6 +8,7 @@ import { createPages } from "../data/examples";
 import type { Loaded, Session } from "../data/session";
 import { LabelForm } from "../parts/labelform";
 import { Segmented } from "../parts/segmented";
+import { useRoving } from "../parts/roving";
 import { Placeholder, Tile } from "../parts/tile";
 
 interface Props {
@@ -77,10 +78,10 @@ function SliceInHand({ session, loaded, slice }: Props & { slice: Slice }) {
         <p class="fv-muted fv-explanation">{slice.explanation}</p>
         <Examples session={session} loaded={loaded} of="slice" slice={slice.key} stamp={slice.key} />
         <div class="fv-row">
-          <button type="button" data-testid="select-slice" onClick={() => points.selectSlice(slice.key)}>
+          <button type="button" data-testid="select-slice" disabled={slice.n === 0} onClick={() => points.selectSlice(slice.key)}>
             Select these {whole(slice.n)}
           </button>
-          <button type="button" data-testid="show-all" onClick={() => session.store.show("gallery")}>
+          <button type="button" data-testid="show-all" disabled={slice.n === 0} onClick={() => session.store.show("gallery")}>
             See all {whole(slice.n)}
           </button>
           {slice.kind === "drawn" && (
@@ -155,14 +156,15 @@ function Examples({ session, loaded, of, slice, stamp }: Props & { of: "slice" |
     pages.want(0, 0);
     return () => pages.dispose();
   }, [pages]);
+  const { stop, on } = useRoving();
   pages.version.value;
   const total = pages.total.value;
   const shown = total === null ? limit : Math.min(total, limit);
   return (
-    <div class="fv-thumbs" data-testid="hand-thumbs">
+    <div class="fv-thumbs" role="group" aria-label="Examples in hand" data-testid="hand-thumbs" {...on}>
       {Array.from({ length: shown }, (_, i) => {
         const example = pages.at(i);
-        return example ? <Tile key={i} example={example} thumbnails={loaded.thumbnails} /> : <Placeholder key={i} />;
+        return example ? <Tile key={i} example={example} thumbnails={loaded.thumbnails} stop={i === Math.min(stop, shown - 1)} /> : <Placeholder key={i} />;
       })}
     </div>
   );

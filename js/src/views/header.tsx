@@ -1,5 +1,5 @@
 // One row: where you are, one sentence about the model, and whether your labels are safe.
-import { plural, percent, whole } from "../core/format";
+import { findings, percent, plural, whole } from "../core/format";
 import { Segmented } from "../parts/segmented";
 import type { Loaded, Session } from "../data/session";
 
@@ -31,8 +31,7 @@ export function Header({ session }: { session: Session }) {
 
 function Summary({ loaded }: { loaded: Loaded }) {
   const { accuracy, n, unit } = loaded.info;
-  const list = loaded.slices.list.value;
-  const confirmed = list?.filter((slice) => slice.status === "confirmed").length ?? 0;
+  const found = findings(loaded.slices.list.value?.map((slice) => slice.status) ?? []);
   return (
     <p class="fv-summary" data-testid="summary">
       {accuracy !== null && (
@@ -41,8 +40,8 @@ function Summary({ loaded }: { loaded: Loaded }) {
         </>
       )}
       {whole(n)} {unit}
-      {list && " · "}
-      {list && (confirmed > 0 ? <b class="fv-wrong">{plural(confirmed, "confirmed failure")}</b> : "no confirmed failure")}
+      {found && " · "}
+      {/^\d/.test(found) ? <b class="fv-wrong">{found}</b> : found}
     </p>
   );
 }

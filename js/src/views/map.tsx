@@ -23,14 +23,15 @@ export function MapView({ session, loaded, wish }: Props) {
   const { points, info } = loaded;
   const selection = points.selection.value;
   const layout = points.layout.value;
-  const where = layout === null ? "laying out the map" : layout.final ? layout.method : `${layout.method}, a better map is on its way`;
+  const how = layout === null ? "laying out the map" : layout.final ? layout.method : `${layout.method}, a better map is on its way`;
+  const where = selection.count > 0 ? `${whole(selection.count)} of ${whole(info.n)} selected` : how;
 
   return (
     <section class="fv-map" aria-label="Map">
       <div class="fv-bar">
         <h2>Map</h2>
-        <p class="fv-muted" data-testid="selection-count">
-          {selection.count > 0 ? `${whole(selection.count)} of ${whole(info.n)} selected` : where}
+        <p class="fv-muted" title={where} data-testid="selection-count">
+          {where}
         </p>
         <ColourBy session={session} loaded={loaded} />
       </div>

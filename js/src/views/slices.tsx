@@ -25,8 +25,14 @@ export function SliceList({ session, loaded, onNew }: Props) {
   }
 
   function onKeyDown(event: KeyboardEvent) {
-    if (!list || list.length === 0) return;
+    if (!list || list.length === 0 || event.altKey || event.ctrlKey || event.metaKey) return;
     const at = list.findIndex((slice) => slice.key === active?.key);
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (by && session.store.view.value === "map") {
+      event.preventDefault();
+      loaded.direction.stepTo(session.store.step.value + by);
+      return;
+    }
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: list.length - 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
@@ -43,7 +49,7 @@ export function SliceList({ session, loaded, onNew }: Props) {
       {list === null && <p class="fv-quiet">Looking for slices…</p>}
       {list?.length === 0 && (
         <p class="fv-quiet">
-          No slice was found in these {loaded.info.unit}. Draw around a group on the map to make one yourself, or pass a finder to <code>Explorer</code>.
+          No slices yet: pass finders to <code>Explorer</code>, or draw around points on the map.
         </p>
       )}
       <ul ref={box} role="listbox" aria-label="Slices" onKeyDown={onKeyDown} data-testid="slice-list">
@@ -100,7 +106,8 @@ function Item({ slice, active, reachable, edited, onChoose }: ItemProps) {
       <span class="fv-name">{slice.name}</span>
       <b class="fv-rate">{percent(slice.error_rate)}</b>
       <span class="fv-method fv-muted">
-        n {whole(slice.n)} · {slice.method}
+        <span>n {whole(slice.n)}</span>
+        <span>{slice.method}</span>
       </span>
       <span class="fv-lift fv-muted">{points(slice.error_rate, slice.rest_error_rate)}</span>
       <span class="fv-verdict">
