@@ -17,6 +17,8 @@ import torch
 from failviz._data_items import checked_labels, describe, split, to_array
 from failviz._model_state import at_work, home_of, mean_over_tokens, weights_hash
 
+WIDEST_SPARSE = 4096
+
 
 class Runner:
     """Base: splits a batch into input and labels, checks labels, and turns outputs into columns."""
@@ -103,10 +105,20 @@ class ArrayRunner(Runner):
                 columns["losses"] = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
         if self._loss is not None:
             columns["losses"] = self._own_losses(outputs, labels, n)
-        features: Any = inputs.to_numpy() if hasattr(inputs, "iloc") else inputs
-        if isinstance(features, np.ndarray) and features.ndim == 2 and features.dtype.kind in "uif":
-            columns["features"] = features.astype(np.float32)
+        features = self._features(inputs)
+        if features is not None:
+            columns["features"] = features
         return columns
+
+    def _features(self, inputs: Any) -> np.ndarray | None:
+        """float32 (b, d): what the last step of a pipeline receives, else the inputs; None when they are no table."""
+        if hasattr(self._model, "steps") and len(self._model.steps) > 1:
+            inputs = self._model[:-1].transform(inputs)
+        features: Any = inputs.to_numpy() if hasattr(inputs, "iloc") else inputs
+        if hasattr(features, "toarray") and features.shape[1] <= WIDEST_SPARSE:
+            features = features.toarray()
+        is_table = isinstance(features, np.ndarray) and features.ndim == 2 and features.dtype.kind in "uif"
+        return features.astype(np.float32) if is_table else None
 
     def _numbered(self, labels: Any, first_row: int) -> np.ndarray:
         assert self._number is not None

@@ -11,9 +11,12 @@ T = TypeVar("T")
 def progress(
     iterable: Iterable[T], *, total: int | None = None, desc: str | None = None, enabled: bool = True
 ) -> Iterable[T]:
-    """Wrap `iterable` in a tqdm bar that appears only when the work takes over half a second."""
+    """Wrap `iterable` in a tqdm bar that appears only when the work takes over half a second.
+
+    The bar stays when it is done: a notebook that is reloaded shows an error in place of one that was removed.
+    """
     if not enabled:
         return iterable
     from tqdm.auto import tqdm
 
-    return tqdm(iterable, total=total, desc=desc, delay=0.5, leave=False)
+    return tqdm(iterable, total=total, desc=desc, delay=0.5)

@@ -49,6 +49,7 @@ def run_demo(port: int, folder: Path | None = None) -> int:
         *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}"),
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *(f"--IdentityProvider.token={token}", f"--LabApp.default_url=/lab/tree/{QUICKSTART}"),
+        f"--LabApp.app_settings_dir={Path(__file__).parent / 'lab_settings'}",  # asks no question on the first start
         *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         *("--ServerApp.log_level=WARN", "--ServerApp.open_browser=" + str(browser != "none")),
     ]
@@ -85,7 +86,10 @@ def notebooks_folder(folder: Path | None) -> Path:
     package = Path(__file__).parent
     packaged = package / "notebooks" if (package / "notebooks").exists() else package.parent / "notebooks"
     target = Path(folder or "failviz-demo").resolve()
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"the folder {target} cannot be made ({error.strerror}): choose another, --folder.") from None
     for notebook in sorted(packaged.glob("*.ipynb")):
         if (target / notebook.name).exists():
             print(f"Your own {notebook.name} in {target} is kept; remove it to start from a fresh one.")

@@ -46,7 +46,7 @@ class Evaluation:
     ids : (n,), optional
         Stable, unique names of the examples, kept as an object array of str; default "0" to "n-1".
     metadata : any dataframe or dict of columns, optional
-        Facts about the examples that a person may colour, filter or group by.
+        Facts about the examples, to colour the map by and to read beside each one.
     class_names : list of str, optional
         In the order of the class numbers, which are the columns of `probs`; needed when names and `probs` are given.
     source : optional

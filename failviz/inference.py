@@ -66,7 +66,8 @@ def evaluate(
     hidden : bool or str
         True records the input of the last linear layer as the space "hidden"; a name records the
         output of that layer as a space of that name; False records none. Positions (of pixels, of
-        tokens that are no padding) are averaged.
+        tokens that are no padding) are averaged. For an estimator the space is "features": its
+        inputs, or in a pipeline what the last step receives.
     loss : callable(outputs, labels) -> (b,), optional
         Per-example loss, given what the model returned; default cross-entropy in nats.
     transform : callable, optional
@@ -160,11 +161,16 @@ def evaluate(
                 table.write(stage, first, {name: encode(encoder, np.arange(first, min(first + batch_size, n)))})
         columns = table.columns(MODEL)
         spaces = {name: columns.pop(name) for name in run.spaces if name in columns}
-        own = tuple(name for name in spaces if name != "features")
+        own = [name for name in spaces if name != "features"]
+        own += [name for name, encoder in named.items() if getattr(encoder, "model", None) is model]
         for name in named:
             spaces |= table.columns(f"encoder {name}")
         if not spaces:
-            raise ValueError("inputs are no rows of numbers, so nothing embeds the examples: give encoders=.")
+            raise ValueError(
+                "what the model's last step receives is no table of at most 4,096 numbers per example, so nothing "
+                "embeds the examples: give encoders=, or build an Evaluation with embeddings of your own (for texts, "
+                "TruncatedSVD of TF-IDF)."
+            )
         return Evaluation(spaces, **columns, **facts, model_spaces=own)
     finally:
         if temporary is not None:  # mapped files live on until the arrays are gone

@@ -24,6 +24,8 @@ def test_a_taken_port_is_said_clearly(capsys):
         assert cli.main(["demo", "--port", str(port)]) == 1
     assert f"port {port} is taken" in capsys.readouterr().err
     assert cli.main(["demo", "--port", "99999"]) == 1
+    assert cli.main(["demo", "--port", "8974", "--folder", "/proc/none"]) == 1
+    assert "cannot be made" in capsys.readouterr().err
 
 
 def test_demo_opens_jupyterlab_on_a_copy_of_the_quickstart(monkeypatch, capsys, tmp_path):

@@ -7,7 +7,10 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from failviz import Evaluation, encoders, evaluate
@@ -165,6 +168,25 @@ def test_encoders_see_the_data_and_never_a_stretched_picture_of_it():
         evaluate(model, normalised, encoders=encoders.Torchvision("shufflenet_v2_x0_5", None), progress=False)
 
 
+def test_pipelines_are_embedded_by_what_their_last_step_receives():
+    texts = [f"{'good' if i % 2 else 'bad'} film number{i % 7}" for i in range(40)]
+    words = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, np.arange(40) % 2)
+    ev = evaluate(words, (texts, np.arange(40) % 2), source=texts, batch_size=9, progress=False)
+    np.testing.assert_allclose(ev.space("features"), words[:-1].transform(texts).toarray(), atol=1e-6)
+    assert ev.source.text(3) == texts[3] and ev.error_rate == 0
+    table = np.random.default_rng(0).normal(size=(40, 2)) * (1, 1000)
+    scaled = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, np.arange(40) % 2)
+    ev = evaluate(scaled, (table, np.arange(40) % 2), progress=False)
+    np.testing.assert_allclose(ev.space().std(axis=0), 1, atol=1e-5)
+
+
+def test_the_models_own_layer_is_known_whoever_recorded_it():
+    images = [(torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(i)), i % 3) for i in range(6)]
+    model, other = (nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 3)) for _ in range(2))
+    watched = {"first": encoders.Hidden(model, "1"), "other": encoders.Hidden(other)}
+    assert evaluate(model, images, encoders=watched, progress=False).model_spaces == ("hidden", "first")
+
+
 def test_frames_and_series_are_read_by_position():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"])
@@ -186,7 +208,7 @@ def test_frames_and_series_are_read_by_position():
         source=np.zeros((6, 2, 2), np.uint8),
         progress=False,
     )
-    assert sparse.spaces == ["m"]
+    assert sparse.spaces == ["features", "m"]
 
 
 class Squeezes(nn.Module):

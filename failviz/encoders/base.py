@@ -32,12 +32,12 @@ class Encoder:
     def __init__(self, model: torch.nn.Module, name: str, device: Any = None):
         self.name = name
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._model = model
+        self.model = model
         self._preprocess: Any = None
 
     def fingerprint(self) -> str:
         """What tells this encoder from another of the same name: its weights and its preprocessing."""
-        return f"{weights_hash(self._model)} {describe(self._preprocess)}"
+        return f"{weights_hash(self.model)} {describe(self._preprocess)}"
 
     def encode_images(self, images: Any, *, batch_size: int = 64, progress: bool = True) -> np.ndarray:
         """Embed images, in order.
@@ -74,7 +74,7 @@ class Encoder:
         if n == 0:
             raise ValueError(f"{self.name} got nothing to encode.")
         blocks = []
-        with at_work(self._model, self.device):
+        with at_work(self.model, self.device):
             for start in bar(range(0, n, batch_size), desc=self.name, enabled=progress):
                 batch = torch.stack([item(row) for row in range(start, min(start + batch_size, n))])
                 with torch.inference_mode():

@@ -50,7 +50,7 @@ class OpenClip(Encoder):
             raise ValueError(f"open_clip has no weights {pretrained!r} for {name}; it has {', '.join(tags)}.")
         model, _, preprocess = open_clip.create_model_and_transforms(name, pretrained=pretrained)
         super().__init__(model, space_name, device)
-        self._clip: Any = self._model.to(self.device)  # with encode_image and encode_text
+        self._clip: Any = self.model.to(self.device)  # with encode_image and encode_text
         self._preprocess = preprocess
         self._tokenizer = open_clip.get_tokenizer(name)
 

@@ -38,7 +38,7 @@ class _LayerEncoder(Encoder):
 
         handle = self._layer.register_forward_hook(keep)
         try:
-            self._model(batch)
+            self.model(batch)
         finally:
             handle.remove()
         rows = kept[-1]
@@ -134,7 +134,7 @@ class Torchvision(_LayerEncoder):
             chosen = known[weights]
             preprocess = chosen.transforms()
         super().__init__(models.get_model(name, weights=chosen), None, name, device)
-        self._model.to(self.device)
+        self.model.to(self.device)
         self._preprocess = preprocess
 
     def _prepare(self, image: Any) -> torch.Tensor:

@@ -265,3 +265,10 @@ def test_wrong_data_are_refused():
         Spotlight().fit(Evaluation(x, losses=losses - 5))
     with pytest.raises(ValueError, match="within reach of the published start"):
         Spotlight(solver="adam", progress=False).fit(Evaluation(x + 1000, losses=losses))
+
+
+@pytest.mark.parametrize("settings", [{"min_weight": "a"}, {"min_weight": None}, {"confine": "x"}, {"confine": [1.0]}])
+def test_settings_that_are_no_numbers_are_refused_in_a_sentence(settings):
+    x, losses, _ = blobs()
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        Spotlight(**settings).fit(Evaluation(x, losses=losses))
