@@ -1,12 +1,10 @@
 """One JupyterLab and one browser for all browser tests."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 

@@ -83,6 +83,8 @@ export function listen(surface: HTMLElement, scatter: Scatter, hooks: Hooks): Ge
   on("pointercancel", abandon);
   on("pointerleave", () => !drag && hooks.onHover(null));
   on("wheel", (event) => {
+    // A wheel that passes over the map scrolls the notebook; it zooms once the map was clicked, or with Ctrl.
+    if (!event.ctrlKey && !event.metaKey && !surface.matches(":focus")) return;
     event.preventDefault();
     const pixels = event.deltaY * (event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1);
     const [x, y] = place(event);
