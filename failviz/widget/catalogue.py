@@ -112,15 +112,27 @@ class Catalogue:
             name = str(wanted)
             found = [item for item in items if item.key == name]
             if not found:
-                found = [item for item in items if item.slice.name == name]
-                found = found or [item for item in items if item.found_name == name]
+                # What is on the list now comes before what an earlier session named, the name of today before
+                # the one it was found under.
+                live, earlier = ([item for item in items if item.named_earlier is gone] for gone in (False, True))
+                calls = [[item for item in of if item.slice.name == name] for of in (live, earlier)]
+                calls += [[item for item in of if item.found_name == name] for of in (live, earlier)]
+                found = next((matches for matches in (calls[0], calls[2], calls[1], calls[3]) if matches), [])
                 if len(found) > 1:
                     raise Refusal(
                         f"{len(found)} slices are called {name!r}: use a key, {' or '.join(i.key for i in found)}."
                     )
         if not found:
-            raise Refusal(f"There is no slice {name!r:.120} here: it may have been removed in another view.")
+            known = ", ".join(repr(item.slice.name) for item in items[:6]) or "none yet"
+            raise Refusal(
+                f"There is no slice {name!r:.120} here; there are {known}{', ...' if len(items) > 6 else ''}."
+            )
         return found[0]
+
+    def space_searched(self) -> str | None:
+        """The space in which all found slices were found; None when they differ or do not say."""
+        spaces = {space for slice_, _ in self._found.values() for space in slice_.seen}
+        return spaces.pop() if len(spaces) == 1 and spaces <= set(self._evaluation.spaces) else None
 
     def as_found(self, key: str) -> Slice:
         """A found slice under the name its finder gave it."""

@@ -55,7 +55,7 @@ class Explorer(Commands, anywidget.AnyWidget):
     annotations : Annotations or path, optional
         What a person says goes there; default `.failviz/<hash>.sqlite` in the current folder.
     space : str, optional
-        The embedding space of the map; default the first.
+        The embedding space of the map; default the one in which the slices were found, else the first.
     layout : "auto", "pca", "umap", "tsne" or array (n, 2)
         "auto" shows PCA at once and UMAP (or t-SNE) as soon as it is there.
     height : int, optional
@@ -116,12 +116,19 @@ class Explorer(Commands, anywidget.AnyWidget):
         self._guard = threading.RLock()
         self._evaluation = evaluation
         self._unit = wording.unit_of(evaluation)
-        self._positions = Positions(evaluation.space(space), layout, lambda: self._bump("layout"))
         self._annotations = (
             annotations if isinstance(annotations, Annotations) else Annotations(annotations, evaluation)
         )
         self._annotations.bind(evaluation)
         self._catalogue = Catalogue(evaluation, finders_or_slices, self._annotations)
+        space = space or self._catalogue.space_searched() or evaluation.spaces[0]
+        self._positions = Positions(
+            evaluation.space(space),
+            layout,
+            lambda: self._bump("layout"),
+            identity=f"{evaluation.hash} {space}",
+            of=f" of {space}" if len(evaluation.spaces) > 1 else "",
+        )
         self._channels = Channels(evaluation)
         self._thumbnails = Thumbnails(evaluation.source, n)
         self._directions: dict[str, Direction] = {}

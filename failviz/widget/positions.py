@@ -15,6 +15,9 @@ from failviz.projection import EmbedInChild, layout, pca_layout, quantise, resol
 logger = logging.getLogger(__name__)
 
 _NAMES = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}
+_ONE_AT_A_TIME = threading.Lock()
+_FINISHED: dict[tuple[str, str], np.ndarray] = {}  # a cell that is run again need not wait again
+_KEPT = 4
 
 
 class Positions:
@@ -28,16 +31,22 @@ class Positions:
     how : "auto", "pca", "umap", "tsne" or array (n, 2)
     on_better : function
         Called, in the background thread, after the better layout has taken its place.
+    identity : str
+        What tells these embeddings from others: positions of the same are computed once.
+    of : str
+        What the person reads behind the name of the method, for instance " of clip".
     """
 
-    def __init__(self, embeddings: np.ndarray, how: Any, on_better: Callable[[], None]):
-        self._embeddings, self._on_better = embeddings, on_better
+    def __init__(
+        self, embeddings: np.ndarray, how: Any, on_better: Callable[[], None], *, identity: str = "", of: str = ""
+    ):
+        self._embeddings, self._on_better, self._identity, self._of = embeddings, on_better, identity, of
         self._lock = threading.Lock()
         self._points: np.ndarray | None = None
         self._child = EmbedInChild()
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self.revision, self.final, self.method = 0, True, "PCA"
+        self.revision, self.final, self.method = 0, True, "PCA" + of
         if isinstance(how, str):
             self._wanted = resolve(how)
             self.final = self._wanted == "pca" or len(embeddings) < 10
@@ -71,8 +80,10 @@ class Positions:
     def _improve(self) -> None:
         better, method = None, self.method  # PCA stays when the better one fails
         try:
-            better, method = quantise(layout(self._embeddings, self._wanted, embed=self._child)), _NAMES[self._wanted]
+            with _ONE_AT_A_TIME:  # two would take more than twice as long, and may be the same
+                better, method = self._computed(), _NAMES[self._wanted] + self._of
         except Exception as error:
+            method += " (the better map failed, see the log)"
             if not self._stopped:
                 logger.warning("%s", error)
         with self._lock:
@@ -82,6 +93,19 @@ class Positions:
             self.revision += 1
             self.final = True
         self._on_better()
+
+    def _computed(self) -> np.ndarray | None:
+        key = (self._identity, self._wanted)
+        if key not in _FINISHED or not self._identity:
+            if self._stopped:
+                return None
+            placed = quantise(layout(self._embeddings, self._wanted, embed=self._child))
+            if not self._identity:
+                return placed
+            while len(_FINISHED) >= _KEPT:
+                _FINISHED.pop(next(iter(_FINISHED)))
+            _FINISHED[key] = placed
+        return _FINISHED[key]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the better layout, as a script that saves a picture does; False when it is not there yet."""

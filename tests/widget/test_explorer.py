@@ -103,6 +103,37 @@ def test_a_renamed_slice_still_answers_to_the_name_it_was_found_under(explorer: 
     assert len(explorer.annotations) == before + 1
 
 
+def test_the_map_is_drawn_in_the_space_that_was_searched() -> None:
+    evaluation = make_evaluation()
+    two = Evaluation(
+        {"own": evaluation.space() * 0 + 1, "searched": evaluation.space()},
+        labels=evaluation.labels,
+        predictions=evaluation.predictions,
+    )
+    found = make_slice(two)
+    found = replace(found, seen={"searched": np.zeros((1, 3), dtype=np.uint64)})
+    opened = Explorer(two, [found], annotations=":memory:", layout="pca")
+    facts, (points,) = opened.map_positions()
+    assert facts["method"] == "PCA of searched" and len(set(points)) > 4
+    opened.close()
+
+
+def test_a_name_of_an_earlier_session_gives_way_to_what_is_found_now(tmp_path: Path) -> None:
+    evaluation = make_evaluation()
+    place = tmp_path / "said.sqlite"
+    found = make_slice(evaluation)
+    first = Explorer(evaluation, [found], annotations=place, layout="pca")
+    first.label_slice(found.name, name="on grass")
+    first.close()
+    other = replace(found, weights=np.roll(found.weights, 1) * found.in_scope, scores=np.roll(found.scores, 0))
+    again = Explorer(evaluation, [other], annotations=place, layout="pca")
+    for _ in range(2):
+        again.active_slice = found.name
+        assert again.active_slice == fingerprint(other)
+        again.label_slice(found.name, name="on grass")
+    again.close()
+
+
 def test_an_ambiguous_name_is_refused_with_the_keys(explorer: Explorer) -> None:
     explorer.create_slice("my group")
     with pytest.raises(traitlets.TraitError, match="2 slices are called 'my group': use a key, d"):
@@ -491,16 +522,37 @@ def test_pca_comes_at_once_and_the_better_layout_follows(
     assert explorer.revisions["layout"] == 1
 
 
+def test_a_cell_that_is_run_again_computes_its_map_once(
+    evaluation: Evaluation, open_explorer: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def embed(self: Any, reduced: np.ndarray, *_: Any) -> np.ndarray:
+        calls.append(len(reduced))
+        time.sleep(0.2)
+        return reduced[:, :2]
+
+    monkeypatch.setattr("failviz.widget.positions._FINISHED", {})
+    monkeypatch.setattr(projection.EmbedInChild, "__call__", embed)
+    explorers = [open_explorer(evaluation, layout="tsne") for _ in range(3)]
+    for explorer in explorers:
+        explorer.map_positions()
+    assert all(explorer.wait_for_layout(10) for explorer in explorers) and len(calls) == 1
+    assert {explorer.map_positions()[0]["method"] for explorer in explorers} == {"t-SNE"}
+
+
 def test_a_layout_that_fails_leaves_pca(
     evaluation: Evaluation, open_explorer: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("no room")
 
+    monkeypatch.setattr("failviz.widget.positions._FINISHED", {})
     monkeypatch.setattr(projection.EmbedInChild, "__call__", fail)
     explorer = open_explorer(evaluation, layout="tsne")
     assert explorer.wait_for_layout(10)
-    assert explorer.map_positions()[0] == {"n": 120, "method": "PCA", "final": True, "revision": 2}
+    said = "PCA (the better map failed, see the log)"
+    assert explorer.map_positions()[0] == {"n": 120, "method": said, "final": True, "revision": 2}
     assert "no room" in caplog.text
 
 
