@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
     from failviz.evaluation import Evaluation
 
 __all__ = ["Annotations", "Entry", "fingerprint"]
+
+_OPEN: weakref.WeakValueDictionary[str, Annotations] = weakref.WeakValueDictionary()
+_SHARING = threading.Lock()
+
+
+def _default_path(evaluation: Evaluation) -> Path:
+    return Path(".failviz") / f"{evaluation.hash[:16]}.sqlite"
 
 
 class Annotations:
@@ -64,7 +73,7 @@ class Annotations:
         self._listeners: list[Callable[[], None]] = []
         if path is None:
             assert evaluation is not None
-            path = Path(".failviz") / f"{evaluation.hash[:16]}.sqlite"
+            path = _default_path(evaluation)
             try:
                 self._log = _open(str(path))
             except OSError as error:
@@ -249,8 +258,27 @@ class Annotations:
         else:
             self._listeners.append(callback)
 
+    @classmethod
+    def shared(cls, path: str | os.PathLike[str] | None, evaluation: Evaluation) -> Annotations:
+        """The Annotations of this file that are open in this process, or new ones.
+
+        Two Explorers of one Evaluation then hear of each other's changes.
+        """
+        place = os.path.abspath(_default_path(evaluation) if path is None else path)
+        with _SHARING:
+            found = _OPEN.get(place)
+            if found is None or not os.path.exists(place):
+                found = cls(path, evaluation)
+                if found.saved:
+                    _OPEN[place] = found
+            else:
+                found.bind(evaluation)
+            return found
+
     def close(self) -> None:
         """Close the file; everything said is in it already."""
+        for place in [place for place, shared in _OPEN.items() if shared is self]:
+            _OPEN.pop(place, None)
         self._log.close()
 
     def __len__(self) -> int:

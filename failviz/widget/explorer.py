@@ -117,7 +117,7 @@ class Explorer(Commands, anywidget.AnyWidget):
         self._evaluation = evaluation
         self._unit = wording.unit_of(evaluation)
         self._annotations = (
-            annotations if isinstance(annotations, Annotations) else Annotations(annotations, evaluation)
+            annotations if isinstance(annotations, Annotations) else Annotations.shared(annotations, evaluation)
         )
         self._annotations.bind(evaluation)
         self._catalogue = Catalogue(evaluation, finders_or_slices, self._annotations)

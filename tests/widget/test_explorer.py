@@ -103,6 +103,20 @@ def test_a_renamed_slice_still_answers_to_the_name_it_was_found_under(explorer: 
     assert len(explorer.annotations) == before + 1
 
 
+def test_two_explorers_of_one_evaluation_hear_of_each_other(tmp_path: Path) -> None:
+    evaluation = make_evaluation()
+    place = tmp_path / "said.sqlite"
+    one, two = (Explorer(evaluation, [make_slice(evaluation)], annotations=place, layout="pca") for _ in range(2))
+    before = two.revisions["slices"]
+    one.label_slice(one.slices[0].name, name="on grass")
+    assert two.slices[0].name == "on grass" and two.revisions["slices"] > before
+    assert two.slice_table()["history"]["n_labels"] == 1
+    one.close()
+    two.undo()
+    assert two.slices[0].name == "sneaker, hardest"
+    two.close()
+
+
 def test_the_map_is_drawn_in_the_space_that_was_searched() -> None:
     evaluation = make_evaluation()
     two = Evaluation(
