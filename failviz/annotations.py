@@ -27,12 +27,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Annotations", "Entry", "fingerprint"]
 
-_OPEN: weakref.WeakValueDictionary[str, Annotations] = weakref.WeakValueDictionary()
+_OPEN: weakref.WeakValueDictionary[tuple[str, int], Annotations] = weakref.WeakValueDictionary()
 _SHARING = threading.Lock()
 
 
 def _default_path(evaluation: Evaluation) -> Path:
     return Path(".failviz") / f"{evaluation.hash[:16]}.sqlite"
+
+
+def _file_at(path: str | os.PathLike[str]) -> tuple[str, int] | None:
+    """The file that lies at a path now: another one when it was replaced, None when there is none."""
+    try:
+        return os.path.realpath(path), os.stat(path).st_ino
+    except OSError:
+        return None
 
 
 class Annotations:
@@ -89,6 +97,7 @@ class Annotations:
             except BaseException:
                 self._log.close()
                 raise
+        self._told = self.revision
 
     def bind(self, evaluation: Evaluation) -> None:
         """Say which Evaluation these are about: ids are checked against it from now on.
@@ -258,27 +267,35 @@ class Annotations:
         else:
             self._listeners.append(callback)
 
+    def catch_up(self) -> None:
+        """Call them too when another kernel has changed the file since they were last called."""
+        if self.revision != self._told:
+            self._tell()
+
     @classmethod
     def shared(cls, path: str | os.PathLike[str] | None, evaluation: Evaluation) -> Annotations:
         """The Annotations of this file that are open in this process, or new ones.
 
         Two Explorers of one Evaluation then hear of each other's changes.
         """
-        place = os.path.abspath(_default_path(evaluation) if path is None else path)
+        place = _default_path(evaluation) if path is None else path
         with _SHARING:
-            found = _OPEN.get(place)
-            if found is None or not os.path.exists(place):
-                found = cls(path, evaluation)
-                if found.saved:
-                    _OPEN[place] = found
-            else:
+            file = _file_at(place)
+            found = None if file is None else _OPEN.get(file)
+            if found is not None:
                 found.bind(evaluation)
+                return found
+            found = cls(path, evaluation)
+            file = _file_at(place) if found.saved else None
+            if file is not None:
+                _OPEN[file] = found
             return found
 
     def close(self) -> None:
         """Close the file; everything said is in it already."""
-        for place in [place for place, shared in _OPEN.items() if shared is self]:
-            _OPEN.pop(place, None)
+        with _SHARING:
+            for file in [file for file, shared in _OPEN.items() if shared is self]:
+                del _OPEN[file]
         self._log.close()
 
     def __len__(self) -> int:
@@ -294,6 +311,7 @@ class Annotations:
     # -- checks ----------------------------------------------------------------------------
 
     def _tell(self) -> None:
+        self._told = self.revision
         for listener in list(self._listeners):
             listener()
 

@@ -101,6 +101,24 @@ def test_a_path_that_was_asked_for_and_cannot_be_written_is_refused(evaluation: 
         Annotations(tmp_path / "file" / "x.sqlite", evaluation)
 
 
+def test_a_file_is_opened_once_until_it_is_closed_or_replaced(place: Path, evaluation: Evaluation) -> None:
+    first = Annotations.shared(place, evaluation)
+    assert Annotations.shared(f"{place.parent}/./{place.name}", make_evaluation()) is first
+    with pytest.raises(ValueError, match="belongs to another Evaluation"):
+        Annotations.shared(place, make_evaluation(4))
+    first.close()
+    second = Annotations.shared(place, evaluation)
+    second.draw(["a"], "x")
+    place.rename(place.with_name("moved.sqlite"))
+    third = Annotations.shared(place, evaluation)
+    assert (len(second), len(third)) == (1, 0)
+    place.with_name("moved.sqlite").replace(place)
+    assert Annotations.shared(place, evaluation) is second
+    assert Annotations.shared(":memory:", evaluation) is not Annotations.shared(":memory:", evaluation)
+    second.close()
+    third.close()
+
+
 @pytest.mark.parametrize("content", [b"hello", b"SQLite format 3\0" + b"\xff" * 500])
 def test_a_file_of_another_kind_is_refused_and_untouched(place: Path, content: bytes, evaluation: Evaluation) -> None:
     place.write_bytes(content)

@@ -177,9 +177,14 @@ class Commands:
 
     def _select(self, mask: np.ndarray) -> dict[str, Any]:
         with self._guard:
-            self._selected = mask
+            old, self._selected = self._selected, mask
             self.selection_state = {"count": int(mask.sum()), "revision": self.selection_state["revision"] + 1}
-            return self._selection_facts()
+            facts = self._selection_facts()
+        self._tell_selection(old, mask)
+        return facts
+
+    def _tell_selection(self, old: np.ndarray, new: np.ndarray) -> None:
+        """For whoever observes the selection; here so that commands stay free of the widget."""
 
     def _selection_facts(self) -> dict[str, Any]:
         known = has_outcome(self._evaluation)

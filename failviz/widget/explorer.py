@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,6 +27,8 @@ from failviz.widget.positions import Positions
 from failviz.widget.protocol import N_STEPS, Refusal
 from failviz.widget.thumbnails import Thumbnails
 
+logger = logging.getLogger(__name__)
+
 _STATIC = Path(__file__).parent / "static"
 _MOST_EXAMPLES = 1_900_000  # four bytes each in one message of at most 8 MB
 
@@ -40,11 +43,21 @@ def _kept_by_python(name: str) -> Any:
     return {"sync": True, "from_json": lambda _, widget: getattr(widget, name)}
 
 
+class _Selection(traitlets.TraitType[list[str], Any]):
+    """Ids that are read off the Explorer's mask when asked for, and may be set to all that says who is meant."""
+
+    def get(self, obj: Any, cls: Any = None) -> list[str]:
+        return obj._ids(obj._selected)
+
+    def set(self, obj: Any, value: Any) -> None:
+        obj._select(obj._mask(value))
+
+
 class Explorer(Commands, anywidget.AnyWidget):
     """See where a classifier fails, slice by slice, and name what you see.
 
-    Put it last in a cell to show it; it nests in ipywidgets' boxes, and `step`, `active_slice` and
-    `view` can be linked and observed. Every command of the screen is also a method here.
+    Put it last in a cell to show it; it nests in ipywidgets' boxes, and `selection`, `active_slice`,
+    `step` and `view` can be linked and observed. Every command of the screen is also a method here.
 
     Parameters
     ----------
@@ -63,8 +76,11 @@ class Explorer(Commands, anywidget.AnyWidget):
 
     Attributes
     ----------
+    selection : list of str
+        Ids of the selected examples; may be set to ids, a Slice, a boolean mask or None.
     active_slice : str or None
-        Key of the slice in hand; may be set to a key, a name or a Slice.
+        Key of the slice in hand; may be set to a key, a name or a Slice, and reads as the key, which
+        stays when the slice is renamed. `in_hand` is the Slice itself.
     step : int
         Place along the failure direction, 0 (easiest) to n_steps - 1 (hardest).
     selection_state, revisions : dict
@@ -86,6 +102,7 @@ class Explorer(Commands, anywidget.AnyWidget):
     _css = _static("explorer.css", "")
 
     view = traitlets.Unicode("map").tag(sync=True)
+    selection = _Selection()
     active_slice = traitlets.Any(None, allow_none=True).tag(
         sync=True, from_json=lambda value, widget: widget._slice_from_browser(value)
     )
@@ -143,7 +160,7 @@ class Explorer(Commands, anywidget.AnyWidget):
             state["layout"] = {"height": f"{int(height)}px"}
         super().__init__(**state)
         self._annotations.on_change(self._on_annotations)
-        self.on_msg(lambda _, content, buffers: self._dispatcher.handle(content, buffers))
+        self.on_msg(self._answer)
 
     # -- what a notebook reads and sets ----------------------------------------------------
 
@@ -167,13 +184,14 @@ class Explorer(Commands, anywidget.AnyWidget):
         return Verdicts(item.verdict for item in self._catalogue.items() if item.verdict is not None)
 
     @property
-    def selection(self) -> list[str]:
-        """Ids of the selected examples; set it to ids, a Slice, a boolean mask or None."""
-        with self._guard:
-            return self._evaluation.ids[self._selected].tolist()
+    def in_hand(self) -> Slice | None:
+        """The slice whose key `active_slice` is, under the name it has now."""
+        return None if self.active_slice is None else self._catalogue.get(self.active_slice).slice
 
-    @selection.setter
-    def selection(self, chosen: Iterable[str] | Slice | np.ndarray | None) -> None:
+    def _ids(self, mask: np.ndarray) -> list[str]:
+        return self._evaluation.ids[mask].tolist()
+
+    def _mask(self, chosen: Iterable[str] | Slice | np.ndarray | None) -> np.ndarray:
         n = self._evaluation.n_examples
         mask = np.zeros(n, dtype=bool)
         if isinstance(chosen, Slice):
@@ -186,7 +204,14 @@ class Explorer(Commands, anywidget.AnyWidget):
                 mask[_checks.rows(given, n)] = True
             else:
                 mask[self._evaluation.rows_of(given)] = True
-        self._select(mask)
+        return mask
+
+    def _tell_selection(self, old: np.ndarray, new: np.ndarray) -> None:
+        """Who observes or links `selection` hears ids; they are only made when somebody listens."""
+        listened = any(self._trait_notifiers.get(name) for name in ("selection", traitlets.All))
+        if listened and not np.array_equal(old, new):
+            change = {"old": self._ids(old), "new": self._ids(new), "owner": self, "type": "change"}
+            self.notify_change(traitlets.Bunch(name="selection", **change))
 
     def wait_for_layout(self, timeout: float | None = None) -> bool:
         """Wait until the final layout is there (a script that saves the map does); False when time ran out."""
@@ -235,6 +260,13 @@ class Explorer(Commands, anywidget.AnyWidget):
         if not 0 <= proposal["value"] < N_STEPS:
             raise traitlets.TraitError(f"step must lie between 0 and {N_STEPS - 1}, not {proposal['value']}.")
         return proposal["value"]
+
+    def _answer(self, _: Any, content: Any, buffers: Any) -> None:
+        try:
+            self._annotations.catch_up()
+        except Exception as error:  # the file is locked or closed: whoever asks for names is told so
+            logger.debug("annotations were not read: %s", error)
+        self._dispatcher.handle(content, buffers)
 
     def _on_annotations(self) -> None:
         with self._guard:

@@ -83,7 +83,7 @@ class Positions:
             with _ONE_AT_A_TIME:  # two would take more than twice as long, and may be the same
                 better, method = self._computed(), _NAMES[self._wanted] + self._of
         except Exception as error:
-            method += " (the better map failed, see the log)"
+            method += f" (the better map failed: {_reason(error)})"
             if not self._stopped:
                 logger.warning("%s", error)
         with self._lock:
@@ -119,3 +119,9 @@ class Positions:
         self._stopped = True
         self._child.stop()
         atexit.unregister(self.stop)
+
+
+def _reason(error: Exception) -> str:
+    """The heart of the message of EmbedInChild, or of any other."""
+    text = str(error) or type(error).__name__
+    return text.removeprefix("the layout could not be computed (").removesuffix("): the PCA map stays.")[:120]

@@ -103,6 +103,57 @@ def test_a_renamed_slice_still_answers_to_the_name_it_was_found_under(explorer: 
     assert len(explorer.annotations) == before + 1
 
 
+def test_the_selection_can_be_observed(explorer: Explorer) -> None:
+    heard: list[Any] = []
+    explorer.observe(heard.append, "selection")
+    explorer.selection = ["img-7", "img-2"]
+    explorer.selection = ["img-2", "img-7"]
+    Wire(explorer).ask("select", {"how": "clear", "slice": None})
+    explorer.unobserve(heard.append, "selection")
+    explorer.selection = ["img-9"]
+    assert [(change.old, change.new, change.owner) for change in heard] == [
+        (["img-1", "img-3"], ["img-2", "img-7"], explorer),
+        (["img-2", "img-7"], [], explorer),
+    ]
+
+
+def test_the_selection_links_both_ways(evaluation: Evaluation, explorer: Explorer, open_explorer: Build) -> None:
+    other = open_explorer(evaluation)
+    ids = ipywidgets.TagsInput(allowed_tags=evaluation.ids.tolist())
+    between = ipywidgets.link((explorer, "selection"), (other, "selection"))
+    ipywidgets.link((ids, "value"), (other, "selection"))
+    explorer.selection = ["img-4", "img-2"]
+    assert other.selection == ids.value == ["img-2", "img-4"]
+    ids.value = ["img-5"]
+    assert explorer.selection == other.selection == ["img-5"]
+    between.unlink()
+    other.selection = None
+    assert (explorer.selection, ids.value) == (["img-5"], [])
+
+
+def test_what_another_kernel_says_reaches_the_screen(
+    evaluation: Evaluation, open_explorer: Build, tmp_path: Path
+) -> None:
+    explorer = open_explorer(evaluation, make_slice(evaluation), tmp_path / "said.sqlite")
+    elsewhere = Annotations(tmp_path / "said.sqlite", evaluation)
+    elsewhere.label(explorer.slices[0], name="on grass")
+    for _ in range(2):
+        assert "result" in Wire(explorer).ask("selection")
+        assert explorer.revisions["slices"] == 1
+    elsewhere.close()
+    explorer.annotations.close()
+    assert "result" in Wire(explorer).ask("selection")
+
+
+def test_the_slice_in_hand_is_at_hand(evaluation: Evaluation, explorer: Explorer, open_explorer: Build) -> None:
+    explorer.active_slice = "my group"
+    explorer.label_slice("my group", name="ours")
+    in_hand = explorer.in_hand
+    assert in_hand is not None
+    assert (in_hand.name, in_hand.members.tolist()) == ("ours", ["img-1", "img-3"])
+    assert open_explorer(evaluation).in_hand is None
+
+
 def test_two_explorers_of_one_evaluation_hear_of_each_other(tmp_path: Path) -> None:
     evaluation = make_evaluation()
     place = tmp_path / "said.sqlite"
@@ -559,13 +610,13 @@ def test_a_layout_that_fails_leaves_pca(
     evaluation: Evaluation, open_explorer: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: Any) -> None:
-        raise RuntimeError("no room")
+        raise RuntimeError("the layout could not be computed (no room): the PCA map stays.")
 
     monkeypatch.setattr("failviz.widget.positions._FINISHED", {})
     monkeypatch.setattr(projection.EmbedInChild, "__call__", fail)
     explorer = open_explorer(evaluation, layout="tsne")
     assert explorer.wait_for_layout(10)
-    said = "PCA (the better map failed, see the log)"
+    said = "PCA (the better map failed: no room)"
     assert explorer.map_positions()[0] == {"n": 120, "method": said, "final": True, "revision": 2}
     assert "no room" in caplog.text
 
