@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from failviz.discovery import FailureDirections, Spotlight
 from failviz.discovery.direction_fit import auroc
 from failviz.discovery.spotlight_adam import STEPS, ascend_as_published, barrier_widths
-from failviz.discovery.spotlight_level import Cloud, Scaling, level_ascent, squared_distances
+from failviz.discovery.spotlight_level import N_STEPS, Cloud, Scaling, level_ascent, squared_distances
 from failviz.evaluation import Evaluation
 
 CHANCE = 0.003
@@ -100,6 +100,8 @@ def bench_directions(record: Record, limits: Limits, n: int, d: int, *, publishe
     )
     ours = FailureDirections(random_state=0, progress=False)
     parity = FailureDirections(selection="balanced_accuracy", shuffle=False, progress=False)
+    if published_once:  # too slow to be its own warm-up: a part of the same rows warms the code and the libraries
+        directions(rows[:500], is_error[:500])
     timing = alternate(
         {
             "published": lambda: directions(rows, is_error),
@@ -110,7 +112,7 @@ def bench_directions(record: Record, limits: Limits, n: int, d: int, *, publishe
     )
     reference = timing["published"].result
     gram = n * n * d / 1e9 / limits.dgemm  # a symmetric product is half a general one
-    note = ", run once (the same code has run at n=1000 before)" if published_once else ""
+    note = ", run once, after a warm-up on 500 of the rows" if published_once else ""
     lean = timing["published"].median - reference["refits"]
     record.line(
         f"directions n={n} d={d} published",
@@ -131,27 +133,25 @@ def bench_directions(record: Record, limits: Limits, n: int, d: int, *, publishe
         ranked = auroc(whitened_unseen @ coef, unseen_error)
         ratio = timing["published"].median / timing[mode].median
         share = gram / timing[mode].median
+        gap = float(abs(finder.cv_scores_[0] - reference["cv_scores"]).max()) if mode == "parity" else float("nan")
+        same = bool(np.isclose(C, reference["C"]))
+        scored = f"C as published: {same}, largest gap of CV scores {gap:.1e}; " if mode == "parity" else ""
         record.line(
             f"directions n={n} d={d} {mode}",
             f"{timing[mode].words()} s per class, {ratio:.0f}x ({lean / timing[mode].median:.0f}x without the refits); "
             f"an n x n Gram matrix alone, at full dgemm speed, would take {share:.0%} of it; "
-            f"C {C:.0e}, cosine {cosine:.6f}, objective {objective / peer_objective - 1:+.1e}; "
+            f"{scored}C {C:.0e}, cosine {cosine:.6f}, objective {objective / peer_objective - 1:+.1e}; "
             f"AUROC on unseen rows {published_auroc:.3f} -> {ranked:.3f}",
             seconds=timing[mode].seconds, ratio=ratio, ratio_without_refits=lean / timing[mode].median,
             gram_share=share, C=C, cosine=cosine, relative_objective=objective / peer_objective - 1,
-            published_auroc=published_auroc, auroc=ranked,
+            published_auroc=published_auroc, auroc=ranked, same_C=same, gap=gap,
         )  # fmt: skip
         record.expect(ranked >= published_auroc - 0.005, f"{mode} n={n} d={d}: unseen errors are ranked worse")
         record.expect(cosine >= 0.999, f"{mode} n={n} d={d}: cosine {cosine:.6f} with SVC at C={C:.0e}")
         record.expect(objective <= peer_objective * (1 + 1e-4), f"{mode} n={n} d={d}: objective above SVC's")
         if mode == "parity":
-            gap = abs(finder.cv_scores_[0] - reference["cv_scores"]).max()
-            same = np.isclose(C, reference["C"])
-            record.line(
-                f"directions n={n} d={d} parity", f"same C: {same}; largest gap of CV scores {gap:.1e}", gap=gap
-            )
             close = reference["cv_scores"].max() - reference["cv_scores"][at] < 1e-3
-            record.expect(bool(same or close), f"parity n={n} d={d}: C {C:.0e} against {reference['C']:.0e}")
+            record.expect(same or bool(close), f"parity n={n} d={d}: C {C:.0e} against {reference['C']:.0e}")
 
 
 def _whitened(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -213,8 +213,11 @@ def bench_spotlight_step(record: Record, limits: Limits, n: int, d: int) -> None
         )  # fmt: skip
 
 
-def bench_spotlight_quality(record: Record, n: int, d: int, *, faint: bool) -> None:
+def bench_spotlight_quality(record: Record, limits: Limits, n: int, d: int, *, faint: bool) -> None:
     """At equal total weight: training loss, loss on other data and purity, published schedule against ours.
+
+    Shares of the limit: the published schedule must read X twice in each of its 5000 steps; ours must form the
+    two products of 16 centres with half of X in each step of its two climbs.
 
     The published schedule is run by our analytic gradient (tests/discovery prove the same trajectory)
     on rows scaled to unit rms radius, since on rows as they are it depends on their scale.
@@ -243,6 +246,8 @@ def bench_spotlight_quality(record: Record, n: int, d: int, *, faint: bool) -> N
             "purity": _purity(our_unseen, our_kernel.max(), hard[n:]),
             "published_seconds": seconds,
             "seconds": our_seconds,
+            "published_share_of_limit": STEPS * 2 * 4 * n * d / 1e9 / limits.read / seconds,
+            "share_of_limit": 1.5 * N_STEPS * 16 * 4 * (n // 2) * d / 1e9 / limits.sgemm / our_seconds,
         }
         results.append(facts)
         record.line(f"spotlight {family} seed {seed}", _comparison(facts), **facts)
@@ -275,7 +280,8 @@ def _comparison(facts: dict[str, float]) -> str:
         + ", ".join(
             f"{key} {facts[f'published_{key}']:.3f} -> {facts[key]:.3f}" for key in ("training", "unseen", "purity")
         )
-        + f"; {facts['published_seconds']:.1f} s -> {facts['seconds']:.1f} s"
+        + f"; {facts['published_seconds']:.1f} s ({facts['published_share_of_limit']:.0%} of the read limit)"
+        + f" -> {facts['seconds']:.1f} s ({facts['share_of_limit']:.0%} of sgemm)"
     )
 
 
@@ -304,8 +310,8 @@ def main() -> int:
         )
         bench_directions(record, limits, 1000, 512, published_once=False)
         bench_spotlight_step(record, limits, 50_000, 512)
-        bench_spotlight_quality(record, 5000, 128, faint=False)
-        bench_spotlight_quality(record, 4000, 512, faint=True)
+        bench_spotlight_quality(record, limits, 5000, 128, faint=False)
+        bench_spotlight_quality(record, limits, 4000, 512, faint=True)
         bench_directions(record, limits, 5000, 512, published_once=True)
         if arguments.size == "full":
             bench_directions(record, limits, 1000, 1024, published_once=False)
@@ -314,7 +320,7 @@ def main() -> int:
             bench_directions(record, limits, 5000, 1024, published_once=True)
             bench_large_class(record, limits, 20_000, 512)
             bench_spotlight_step(record, limits, 50_000, 2048)
-            bench_spotlight_quality(record, 20_000, 512, faint=True)
+            bench_spotlight_quality(record, limits, 20_000, 512, faint=True)
     return record.finish()
 
 
