@@ -15,33 +15,42 @@ _HOME = {
     "Evaluation": "evaluation",
     "Explorer": "widget",
     "FailureDirections": "discovery",
+    "RetrainPlan": "interventions",
     "Slice": "slices",
     "Spotlight": "discovery",
+    "compare": "interventions",
     "evaluate": "inference",
+    "retrain": "interventions",
     "verify": "verification",
 }
-_SUBPACKAGES = ("datasets", "encoders", "sources")
+_SUBPACKAGES = ("datasets", "encoders", "interventions", "plots", "sources")
 
 __all__ = [
     "Annotations",
     "Evaluation",
     "Explorer",
     "FailureDirections",
+    "RetrainPlan",
     "Slice",
     "Spotlight",
+    "compare",
     "datasets",
     "encoders",
     "evaluate",
+    "interventions",
+    "plots",
+    "retrain",
     "sources",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from failviz import datasets, encoders, sources
+    from failviz import datasets, encoders, interventions, plots, sources
     from failviz.annotations import Annotations
     from failviz.discovery import FailureDirections, Spotlight
     from failviz.evaluation import Evaluation
     from failviz.inference import evaluate
+    from failviz.interventions import RetrainPlan, compare, retrain
     from failviz.slices import Slice
     from failviz.verification import verify
     from failviz.widget import Explorer
@@ -60,3 +69,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext failviz`: the cell magic `%%failviz_retrain`, which making an Explorer also brings."""
+    from failviz.widget import magic
+
+    magic.register(shell)

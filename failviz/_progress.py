@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+_HERE = threading.local()
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Within it this thread shows no bars: what runs there has a progress display of its own."""
+    before, _HERE.is_quiet = getattr(_HERE, "is_quiet", False), True
+    try:
+        yield
+    finally:
+        _HERE.is_quiet = before
 
 
 def progress(
@@ -15,7 +28,7 @@ def progress(
 
     The bar stays when it is done: a notebook that is reloaded shows an error in place of one that was removed.
     """
-    if not enabled:
+    if not enabled or getattr(_HERE, "is_quiet", False):
         return iterable
     from tqdm.auto import tqdm
 

@@ -191,9 +191,16 @@ class Evaluation:
     def row_fingerprints(self, space: str | None = None) -> np.ndarray:
         """uint64 (n, 3): `row_hashes` and two fingerprints of each row that survive rounding to float16.
 
-        Ids prove nothing across data sets; these tell whether an example was in another one.
+        Ids prove nothing across data sets; these tell whether an example was in another one. Computed once per space.
         """
-        return _fingerprints.fingerprints(self.space(space))
+        name = self.spaces[0] if space is None else space
+        if name not in self._fingerprints_known:
+            self._fingerprints_known[name] = frozen(_fingerprints.fingerprints(self.space(name)))
+        return self._fingerprints_known[name]
+
+    @cached_property
+    def _fingerprints_known(self) -> dict[str, np.ndarray]:
+        return {}
 
     @cached_property
     def hash(self) -> str:

@@ -80,8 +80,8 @@ def evaluate(
     progress : bool
         Show a progress bar.
     ids, metadata, class_names
-        As for Evaluation; `metadata`, `class_names` and the source default to the data set's own
-        attributes of these names where it has them.
+        As for Evaluation; they and the source default to the data set's own attributes of these names
+        where it has them.
     source : optional
         What shows the examples; default the data set itself when it holds images or texts.
     path : folder, optional
@@ -117,7 +117,7 @@ def evaluate(
     if not named and not run.spaces:
         raise ValueError("there is nothing to embed the examples with: give encoders=, or leave hidden=True.")
     facts = {
-        "ids": None if ids is None else list(ids),
+        "ids": _ids(ids, items),
         "metadata": getattr(items, "metadata", None) if metadata is None else metadata,
         "class_names": _class_names(class_names, items, run),
         "source": source,
@@ -175,6 +175,12 @@ def evaluate(
     finally:
         if temporary is not None:  # mapped files live on until the arrays are gone
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _ids(given: Any, items: Any) -> list[Any] | None:
+    """What was given, else what the data set calls its examples, as `retrain` does."""
+    own = getattr(items, "ids", None) if given is None else given
+    return None if own is None or callable(own) else list(own)
 
 
 def _class_names(given: Any, items: Any, run: Runner) -> Any:

@@ -61,6 +61,14 @@ class SceneSplit:
         """Photographs of some rows, uint8 (len(rows), 64, 64, 3), without rendering the others."""
         return render_scenes(self._items, self._recipe, np.asarray(rows, dtype=np.int64))
 
+    def take(self, rows: Sequence[int] | np.ndarray) -> SceneSplit:
+        """Some of the scenes, in the order given, as a split of its own."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        arrays = {name: getattr(self._recipe, name)[chosen] for name in self._recipe.__dataclass_fields__}
+        for array in arrays.values():
+            array.setflags(write=False)
+        return SceneSplit(self._items, Recipe(**arrays))
+
     @property
     def labels(self) -> np.ndarray:
         """Labels as given, int64 (n,); partly wrong in train and pool."""

@@ -16,10 +16,11 @@ from failviz.widget.channels import Channels
 from failviz.widget.examples import Direction
 from failviz.widget.positions import Positions
 from failviz.widget.protocol import VERSION, Refusal, Reply
+from failviz.widget.retraining import Retraining
 from failviz.widget.thumbnails import Thumbnails
 
 
-class Commands:
+class Commands(Retraining):
     """What the Explorer can be asked, needing neither a browser nor a kernel.
 
     Methods take checked arguments and return the "result" of the reply, or (result, buffers).
@@ -46,7 +47,8 @@ class Commands:
         renamed = {"open": self.overview, "layout": self.map_positions, "slices": self.slice_table}
         renamed["selection"] = self.selected
         same = "channel gallery thumbnails example direction strip select members create_slice label_slice delete_slice"
-        return {**renamed, **{name: getattr(self, name) for name in [*same.split(), "undo", "redo"]}}
+        plain = {name: getattr(self, name) for name in [*same.split(), "undo", "redo"]}
+        return {**renamed, **plain, **self.retraining_commands()}
 
     # -- commands: reading -----------------------------------------------------------------
 

@@ -15,9 +15,11 @@ import traitlets
 from failviz import _checks
 from failviz.annotations import Annotations
 from failviz.evaluation import Evaluation
+from failviz.interventions.changes import Comparison
+from failviz.interventions.plan import RetrainPlan
 from failviz.slices import Slice
 from failviz.verification import Verdicts
-from failviz.widget import wording
+from failviz.widget import magic, wording
 from failviz.widget.catalogue import Catalogue, has_outcome
 from failviz.widget.channels import Channels
 from failviz.widget.commands import Commands
@@ -25,6 +27,9 @@ from failviz.widget.dispatch import Dispatcher
 from failviz.widget.examples import Direction
 from failviz.widget.positions import Positions
 from failviz.widget.protocol import N_STEPS, Refusal
+from failviz.widget.remedies import Remedies
+from failviz.widget.routes import Route
+from failviz.widget.runs import Runs
 from failviz.widget.thumbnails import Thumbnails
 
 logger = logging.getLogger(__name__)
@@ -73,6 +78,10 @@ class Explorer(Commands, anywidget.AnyWidget):
         "auto" shows PCA at once and UMAP (or t-SNE) as soon as it is there.
     height : int, optional
         Height on the screen in pixels.
+    pool : Evaluation, optional
+        Examples with weak labels that could join the training set; what the Retrain view adds from.
+    train : Evaluation, optional
+        What the model was trained on; what the Retrain view may let count twice.
 
     Attributes
     ----------
@@ -120,6 +129,8 @@ class Explorer(Commands, anywidget.AnyWidget):
         space: str | None = None,
         layout: Any = "auto",
         height: int | None = None,
+        pool: Evaluation | None = None,
+        train: Evaluation | None = None,
     ):
         if not isinstance(evaluation, Evaluation):
             raise TypeError(f"Explorer shows an Evaluation, not {type(evaluation).__name__}: see failviz.evaluate.")
@@ -148,19 +159,27 @@ class Explorer(Commands, anywidget.AnyWidget):
         )
         self._channels = Channels(evaluation)
         self._thumbnails = Thumbnails(evaluation.source, n)
+        self._remedies = Remedies(evaluation, finders_or_slices, self._catalogue, pool, train)
+        self._pool_thumbnails = Thumbnails(getattr(pool, "source", None), 0 if pool is None else pool.n_examples)
+        self._runs = Runs.shared(evaluation, self._annotations)
+        self._route: Route | None = None
+        self._plan: RetrainPlan | None = None
+        self._compared: dict[tuple[Any, ...], Comparison] = {}
         self._directions: dict[str, Direction] = {}
         self._selected = np.zeros(n, dtype=bool)
         self._dispatcher = Dispatcher(self.commands(), lambda content, buffers: self.send(content, buffers))
         state: dict[str, Any] = {
             "active_slice": next(iter(self._catalogue.known_keys()), None),
             "selection_state": {"count": 0, "revision": 0},
-            "revisions": {"slices": 0, "layout": 0},
+            "revisions": {"slices": 0, "layout": 0, "runs": 0},
         }
         if height is not None:
             state["layout"] = {"height": f"{int(height)}px"}
         super().__init__(**state)
         self._annotations.on_change(self._on_annotations)
+        self._runs.on_change(self._on_runs)
         self.on_msg(self._answer)
+        magic.offer(self)
 
     # -- what a notebook reads and sets ----------------------------------------------------
 
@@ -223,6 +242,7 @@ class Explorer(Commands, anywidget.AnyWidget):
             self._positions.stop()
             self._dispatcher.close()
             self._annotations.on_change(self._on_annotations, remove=True)
+            self._runs.on_change(self._on_runs, remove=True)
         super().close()
 
     # -- state -----------------------------------------------------------------------------
@@ -275,8 +295,11 @@ class Explorer(Commands, anywidget.AnyWidget):
                 self.active_slice = keys[0] if keys else None
         self._bump("slices")
 
+    def _on_runs(self) -> None:
+        self._bump("runs")
+
     def _bump(self, what: str) -> None:
-        """Tell every view that the slices or the layout changed; called from any thread."""
+        """Tell every view that the slices, the layout or a run changed; called from any thread."""
         with self._guard:
             self.revisions = {**self.revisions, what: self.revisions[what] + 1}
         # Set while another thread held notifications back, the change might wait for ever: send it plainly too.

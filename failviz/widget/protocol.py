@@ -59,6 +59,12 @@ def whole(low: int, high: int | None = None) -> Check:
     return check
 
 
+def flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal(f"{name} must be true or false, not {_kind(value)}.")
+    return value
+
+
 def one_of(*allowed: str) -> Check:
     def check(value: Any, name: str) -> str:
         if not isinstance(value, str) or value not in allowed:
@@ -81,6 +87,15 @@ def list_of(inner: Check, most: int) -> Check:
 
 _KEY = text(100)
 _LABEL = {"name": text(200), "tags": list_of(text(100), 50), "note": text(10_000)}
+
+_TARGET = {"target": one_of("slice", "confirmed"), "slice": optional(_KEY)}
+_CHOICES = {
+    **_TARGET,
+    "remedy": text(40),
+    "budget": optional(whole(1)),
+    "thrown_out": list_of(whole(0), 10_000),
+    "control": flag,
+}
 
 COMMANDS: Mapping[str, Mapping[str, Check]] = {
     "open": {},
@@ -107,13 +122,29 @@ COMMANDS: Mapping[str, Mapping[str, Check]] = {
     "delete_slice": {"key": _KEY},
     "undo": {},
     "redo": {},
+    "retraining": _TARGET,
+    "plan": _CHOICES,
+    "pool_thumbnails": {"rows": list_of(whole(0), MOST_ROWS), "size": whole(16, 512)},
+    "run": _CHOICES,
+    "stop_run": {"number": whole(1)},
+    "runs": {},
+    "run_detail": {"number": whole(1)},
+    "changed": {
+        "number": whole(1),
+        "arm": text(100),
+        "of": one_of("slice", "all"),
+        "slice": optional(_KEY),
+        "change": one_of("fixed", "broken", "still wrong"),
+        "offset": whole(0),
+        "limit": whole(1, 500),
+    },
     "cancel": {"target": lambda value, name: _identity(value, name)},
 }
 
 WITH_BUFFERS = frozenset({"select"})
 """Commands whose handler also takes the buffers that came with the request."""
 
-SLOW = frozenset({"thumbnails"})
+SLOW = frozenset({"thumbnails", "pool_thumbnails", "plan"})
 """Commands that run beside the message loop, so that a cancellation can overtake them."""
 
 

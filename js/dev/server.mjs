@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 const files = {
   "/": ["index.html", "text/html"],
   "/dev/stub.mjs": ["stub.mjs", "text/javascript"],
+  "/dev/retraining.mjs": ["retraining.mjs", "text/javascript"],
   "/explorer.js": ["../../failviz/widget/static/explorer.js", "text/javascript"],
 };
 const port = Number(process.env.PORT ?? 8765);

@@ -1,4 +1,6 @@
 // A stub of the anywidget model with canned answers, so that the widget can be seen without Python.
+import { createRetraining } from "./retraining.mjs";
+
 const CLASSES = ["sandal", "sneaker", "ankle boot", "dress", "shirt", "pullover", "coat", "bag"];
 const BACKGROUNDS = ["studio", "grass", "sand", "brick", "water", "snow"];
 
@@ -122,7 +124,20 @@ export function createModel(options = {}) {
   const record = (label, before) => { done.push({ label, before }); undone.length = 0; };
   const snapshot = () => slices.map((s) => ({ rows: s.rows, data: { ...s.data } }));
 
+  const pictures = async (w, { rows, size }) => {
+    const buffers = [], items = [];
+    for (const row of rows) {
+      if (source === "text") items.push({ row, mime: null, buffer: null, text: `The ${CLASSES[w.label[row]]} looked fine in the ${BACKGROUNDS[w.background[row]]} picture, but the sole came off after ${row % 9} days and nobody answered.`, error: null });
+      else if (row % 97 === 5) items.push({ row, mime: null, buffer: null, text: null, error: `cannot read shoes/img-${row}.png` });
+      else { items.push({ row, mime: "image/webp", buffer: buffers.length, text: null, error: null }); buffers.push(new Uint8Array(await scene(w, row, size))); }
+    }
+    return [{ items }, ...buffers];
+  };
+  const poolWorld = createWorld(20000, 11);
+  const retraining = createRetraining({ world: poolWorld, classes: CLASSES, options, slices: () => slices, find, example, thumbnails: (args) => pictures(poolWorld, args), rise: () => bump("runs") });
+
   const handlers = {
+    ...retraining.handlers,
     open: () => [{ protocol: 1, n, n_wrong: count(w.wrong, Boolean), accuracy: 1 - count(w.wrong, Boolean) / n, unit: source === "text" ? "texts" : "images", source, classes: CLASSES, notice,
       channels: [["outcome", "Right / wrong", "outcome"], ["label", "Class", "category"], ["prediction", "Predicted class", "category"], ["loss", "Loss", "number"], ["score", "Slice score", "number"], ["meta:background", "background", "category"]].map(([key, label, kind]) => ({ key, label, kind })) }],
     layout: () => [{ n, method: final ? (options.method || "t-SNE") : "PCA", final, revision: layoutRevision }, (final ? w.late : w.early).slice()],
@@ -139,15 +154,7 @@ export function createModel(options = {}) {
       rows = [...rows].sort((a, b) => by[b] - by[a]);
       return [{ total: rows.length, examples: rows.slice(offset, offset + limit).map(example) }];
     },
-    thumbnails: async ({ rows, size }) => {
-      const buffers = [], items = [];
-      for (const row of rows) {
-        if (source === "text") items.push({ row, mime: null, buffer: null, text: `The ${CLASSES[w.label[row]]} looked fine in the ${BACKGROUNDS[w.background[row]]} picture, but the sole came off after ${row % 9} days and nobody answered.`, error: null });
-        else if (row % 97 === 5) items.push({ row, mime: null, buffer: null, text: null, error: `cannot read shoes/img-${row}.png` });
-        else { items.push({ row, mime: "image/webp", buffer: buffers.length, text: null, error: null }); buffers.push(new Uint8Array(await scene(w, row, size))); }
-      }
-      return [{ items }, ...buffers];
-    },
+    thumbnails: (args) => pictures(w, args),
     example: ({ row }) => { const { score, caption, ...rest } = example(row); return [{ ...rest, metadata: [["background", BACKGROUNDS[w.background[row]]], ["camera", row % 3 ? "phone" : "studio rig with a very long name"]] }]; },
     direction: ({ slice }) => {
       const s = find(slice), rows = scopeRows(s), scores = rows.map((i) => w.score[i]), N = rows.length, bins = 25, lo = scores[0], hi = scores[N - 1];
@@ -177,7 +184,7 @@ export function createModel(options = {}) {
   return {
     log, state, world: w,
     /** What Python would do from a cell. */
-    python: { set, select: keepSelection, upgrade() { final = true; layoutRevision += 1; bump("layout"); }, die() { options.dead = true; }, revive() { options.dead = false; } },
+    python: { route: retraining.route, set, select: keepSelection, upgrade() { final = true; layoutRevision += 1; bump("layout"); }, die() { options.dead = true; }, revive() { options.dead = false; } },
     get: (name) => state[name],
     set,
     save_changes() {},

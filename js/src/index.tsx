@@ -11,13 +11,14 @@ import { type Session, type Shape, createSession } from "./data/session";
 import type { RendererName } from "./map/renderer";
 import { App } from "./views/app";
 import styles from "./explorer.css";
+import retrainStyles from "./retrain.css";
 
 function render({ model, el }: RenderProps): () => void {
   const root = document.createElement("div");
   root.className = "failviz";
   root.dataset.failviz = "loading";
   const style = document.createElement("style");
-  style.textContent = styles;
+  style.textContent = styles + retrainStyles;
   el.classList.add("failviz-host");
   el.append(style, root);
 
@@ -60,6 +61,7 @@ function mark(root: HTMLElement, session: Session): void {
   root.dataset.failviz = ready ? "ready" : silent.value || problem.value !== null ? "error" : "loading";
   root.dataset.theme = session.theme.value.dark ? "dark" : "light";
   root.style.setProperty("--fv-ground", css(groundColour(session.theme.value)));
+  root.style.setProperty("--fv-page", css(session.theme.value.background));
   root.dataset.shape = session.shape.value;
   root.dataset.source = loaded?.info.source ?? "";
   root.dataset.view = session.store.view.value;

@@ -210,3 +210,12 @@ def test_a_corrupt_file_is_refused_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"items\.npz is corrupt: its SHA-256 is") as caught:
         items_file.read_verified(tmp_path / "items.npz")
     assert "\n" not in str(caught.value)
+
+
+def test_take_is_a_split_of_the_scenes_chosen(scenes):
+    part = scenes.test.take([5, 0, 17])
+    assert len(part) == 3
+    assert part.labels.tolist() == scenes.test.labels[[5, 0, 17]].tolist()
+    assert part.captions == [scenes.test.captions[row] for row in (5, 0, 17)]
+    assert np.array_equal(part.images, scenes.test.render([5, 0, 17]))
+    assert part.metadata["background"].tolist() == scenes.test.metadata["background"].iloc[[5, 0, 17]].tolist()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from widget_cases import make_evaluation, make_slice
+from widget_cases import GrassFinder, after_retraining, make_evaluation, make_pool
 
 from failviz.annotations import Annotations
 from failviz.evaluation import Evaluation
@@ -36,8 +36,18 @@ def open_explorer() -> Iterator[Callable[..., Explorer]]:
 
 @pytest.fixture
 def explorer(evaluation: Evaluation, open_explorer: Callable[..., Explorer]) -> Explorer:
-    """One found slice with a direction and one drawn slice of two examples, both selected."""
-    built = open_explorer(evaluation, make_slice(evaluation))
+    """One found slice with a direction and one drawn slice of two examples, both selected; a pool, a finished run."""
+    built = open_explorer(evaluation, GrassFinder(), pool=make_pool())
     built.selection = ["img-1", "img-3"]
     built.create_slice("my group")
+
+    @built.on_retrain
+    def fix(plan: Any, ctx: Any) -> Any:
+        ctx.progress(0.5, "half way", loss=0.7, validation=0.6)
+        return after_retraining(evaluation, 10 if ctx.arm == "plan" else 2, 1)
+
+    built.press_retrain(
+        target="slice", slice=built.active_slice, remedy="direction", budget=20, thrown_out=[], control=True
+    )
+    assert built.runs[-1].wait(20)
     return built

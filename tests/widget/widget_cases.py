@@ -52,6 +52,34 @@ def make_slice(evaluation: Evaluation, name: str = "sneaker, hardest", **facts: 
     )
 
 
+class GrassFinder:
+    """Finds `make_slice` again in any Evaluation, as a fitted finder does."""
+
+    space_ = "embedding"
+
+    def fit(self, evaluation: Evaluation) -> "GrassFinder":
+        return self
+
+    def slices(self, evaluation: Evaluation) -> list[Slice]:
+        return [make_slice(evaluation)]
+
+
+def make_pool(n: int = 200, seed: int = 5, **changes: Any) -> Evaluation:
+    """Examples of the same kind that could be added, named pool-0 and so on."""
+    return make_evaluation(n, seed, **{"ids": [f"pool-{i}" for i in range(n)], **changes})
+
+
+def after_retraining(evaluation: Evaluation, n_fixed: int, n_broken: int = 0) -> Evaluation:
+    """The Evaluation of a model that gets the first wrong ones right, and the first right ones wrong."""
+    assert evaluation.labels is not None and evaluation.predictions is not None
+    predictions = evaluation.predictions.copy()
+    fixed, broken = np.flatnonzero(evaluation.errors)[:n_fixed], np.flatnonzero(evaluation.correct)[:n_broken]
+    predictions[fixed] = evaluation.labels[fixed]
+    predictions[broken] = 1 - evaluation.labels[broken]
+    facts = {"ids": evaluation.ids, "class_names": evaluation.class_names}
+    return Evaluation(evaluation.space(), labels=evaluation.labels, predictions=predictions, **facts)
+
+
 class Wire:
     """What the browser sees: replies caught on their way out."""
 

@@ -11,8 +11,10 @@ export function percent(rate: number | null, digits = 0): string {
 
 /** "[44, 69]": percentage points, as in the sentences that Python writes. */
 export function interval(low: number | null, high: number | null): string {
-  return low === null || high === null ? "" : `[${Math.round(low * 100)}, ${Math.round(high * 100)}]`;
+  return low === null || high === null ? "" : `[${signed(low)}, ${signed(high)}]`;
 }
+
+const signed = (share: number): string => `${Math.round(share * 100)}`.replace("-", "−");
 
 /** The difference of two rates in points: "+44 pts", with a true minus. */
 export function points(rate: number | null, rest: number | null): string {
@@ -50,4 +52,20 @@ export function wilson(wrong: number, n: number): [number, number] {
   const middle = (p + (z * z) / (2 * n)) / scale;
   const half = (z * Math.sqrt((p * (1 - p)) / n + (z * z) / (4 * n * n))) / scale;
   return [Math.max(0, middle - half), Math.min(1, middle + half)];
+}
+
+/** "41 s", "3 min 20 s". */
+export function duration(seconds: number): string {
+  const all = Math.round(seconds);
+  return all < 60 ? `${all} s` : `${Math.floor(all / 60)} min${all % 60 ? ` ${all % 60} s` : ""}`;
+}
+
+/** How long ago a moment was, and its date once that is a day. */
+export function ago(moment: string, now: number): string {
+  const at = new Date(moment);
+  const minutes = Math.floor((now - at.getTime()) / 60_000);
+  if (Number.isNaN(minutes)) return moment;
+  if (minutes < 1) return "just now";
+  if (minutes < 60) return `${minutes} min ago`;
+  return minutes < 1440 ? `${Math.floor(minutes / 60)} h ago` : at.toLocaleDateString();
 }

@@ -8,6 +8,9 @@ export class MalformedMessage extends Error {
   override name = "MalformedMessage";
 }
 
+/** What went wrong, as a person reads it. */
+export const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 function fail(path: string, expected: string, value: unknown): never {
   const came = value === null ? "null" : Array.isArray(value) ? "a list" : typeof value;
   throw new MalformedMessage(`Python sent a message this widget cannot read: ${path} should be ${expected}, and is ${came}.`);

@@ -1,5 +1,6 @@
 // Every message between the browser and the kernel, as types and as runtime checks; tests/protocol.json holds one example of each.
 import { type Check, type Checked, MalformedMessage, count, flag, isRecord, list, nullable, oneOf, pair, real, record, text } from "./narrow";
+import { type RetrainingArgs, retrainingResults } from "./retraining";
 
 const channelKind = oneOf("outcome", "category", "number");
 
@@ -52,6 +53,9 @@ const history = record({
 const selected = record({ count, revision: count, n_wrong: nullable(count) });
 const written = record({ key: text, message: text });
 const moved = record({ message: text });
+const thumbnails = record({
+  items: list(record({ row: count, mime: nullable(text), buffer: nullable(count), text: nullable(text), error: nullable(text) })),
+});
 
 /** What Python answers to each command. */
 export const results = {
@@ -77,9 +81,8 @@ export const results = {
   }),
   slices: record({ slices: list(slice), revision: count, history }),
   gallery: record({ total: count, examples: list(example) }),
-  thumbnails: record({
-    items: list(record({ row: count, mime: nullable(text), buffer: nullable(count), text: nullable(text), error: nullable(text) })),
-  }),
+  thumbnails,
+  pool_thumbnails: thumbnails,
   example: record({
     row: count,
     id: text,
@@ -112,6 +115,7 @@ export const results = {
   delete_slice: written,
   undo: moved,
   redo: moved,
+  ...retrainingResults,
 } satisfies Record<string, Check<unknown>>;
 
 export type Command = keyof typeof results;
@@ -131,7 +135,7 @@ interface Label {
 type None = Record<string, never>;
 
 /** What the browser sends with each command. */
-export interface Args {
+export interface Args extends RetrainingArgs {
   open: None;
   layout: None;
   channel: { key: string; slice: string | null };

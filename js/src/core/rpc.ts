@@ -1,4 +1,5 @@
 // The request channel: {id, command, args} out, {id, result | error} back, with a time-out and cancellation. It alone sends messages.
+import { wordsOf } from "./narrow";
 import { type Args, type Command, type Result, copyBytes, readReply, results } from "./protocol";
 
 /** What carries messages: the anywidget model in a notebook, a stub in tests and in exported pages. */
@@ -99,7 +100,7 @@ export function createRpc(wire: Wire, onAnswer: (late: boolean) => void = () => 
             const result = results[command](body.result, command) as Result<C>;
             resolve({ result, buffers: received.map(copyBytes) });
           } catch (error) {
-            reject(new RequestError("malformed", error instanceof Error ? error.message : String(error)));
+            reject(new RequestError("malformed", wordsOf(error)));
           }
         },
       });

@@ -4,7 +4,8 @@ import type { AnyModel } from "@anywidget/types";
 import { isRecord } from "./narrow";
 import type { Wire } from "./rpc";
 
-export type ViewName = "map" | "gallery";
+const VIEWS = ["map", "gallery", "retrain", "compare"] as const;
+export type ViewName = (typeof VIEWS)[number];
 
 export interface Store {
   view: ReadonlySignal<ViewName>;
@@ -22,22 +23,19 @@ export interface Store {
 }
 
 export function createStore(model: AnyModel): Store {
-  const read = (name: string): unknown => model.get(name) as unknown;
-  const view = signal(asView(read("view")));
-  const activeSlice = signal(asKey(read("active_slice")));
-  const step = signal(asCount(read("step")));
-  const nSteps = signal(asCount(read("n_steps")));
-  const selection = signal(asSelection(read("selection_state")));
-  const revisions = signal(asRevisions(read("revisions")));
-
-  const readers: Record<string, () => void> = {
-    view: () => (view.value = asView(read("view"))),
-    active_slice: () => (activeSlice.value = asKey(read("active_slice"))),
-    step: () => (step.value = asCount(read("step"))),
-    n_steps: () => (nSteps.value = asCount(read("n_steps"))),
-    selection_state: () => (selection.value = asSelection(read("selection_state"))),
-    revisions: () => (revisions.value = asRevisions(read("revisions"))),
-  };
+  const readers: Record<string, () => void> = {};
+  function follow<T>(name: string, as: (value: unknown) => T): ReadonlySignal<T> {
+    const read = () => as(model.get(name) as unknown);
+    const followed = signal(read());
+    readers[name] = () => (followed.value = read());
+    return followed;
+  }
+  const view = follow("view", asView);
+  const activeSlice = follow("active_slice", asKey);
+  const step = follow("step", asCount);
+  const nSteps = follow("n_steps", asCount);
+  const selection = follow("selection_state", asSelection);
+  const revisions = follow("revisions", asRevisions);
   for (const name in readers) model.on(`change:${name}`, readers[name]!);
 
   function write(name: string, value: unknown) {
@@ -75,7 +73,7 @@ export function createStore(model: AnyModel): Store {
 }
 
 function asView(value: unknown): ViewName {
-  return value === "gallery" ? "gallery" : "map";
+  return VIEWS.find((name) => name === value) ?? "map";
 }
 
 function asKey(value: unknown): string | null {

@@ -13,5 +13,5 @@ export function listenForUndo(root: HTMLElement, act: (which: "undo" | "redo") =
 }
 
 function isTextField(target: EventTarget | null): boolean {
-  return target instanceof HTMLTextAreaElement || (target instanceof HTMLInputElement && target.type === "text");
+  return target instanceof HTMLTextAreaElement || (target instanceof HTMLInputElement && ["text", "number"].includes(target.type));
 }

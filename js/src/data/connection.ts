@@ -1,5 +1,6 @@
 // Asking Python, and what the person is told when it goes wrong.
 import { type Signal, signal } from "@preact/signals";
+import { wordsOf } from "../core/narrow";
 import type { Args, Command } from "../core/protocol";
 import { type Answer, type Options, RequestError, type Rpc, createRpc } from "../core/rpc";
 import type { Store } from "../core/store";
@@ -31,7 +32,7 @@ export function createConnection(store: Store): Connection {
   function report(error: unknown) {
     if (error instanceof RequestError && error.why === "cancelled") return;
     if (error instanceof RequestError && error.why === "silence") silent.value = true;
-    else problem.value = error instanceof Error ? error.message : String(error);
+    else problem.value = wordsOf(error);
   }
 
   async function request<C extends Command>(command: C, args: Args[C], options?: Options) {

@@ -6,7 +6,9 @@ import { type Theme } from "../core/theme";
 import { type Connection, createConnection } from "./connection";
 import { type Direction, createDirection } from "./direction";
 import { type Details, createDetails } from "./examples";
+import { type Planning, createPlanning } from "./plan";
 import { type Points, createPoints } from "./points";
+import { type Runs, createRuns } from "./runs";
 import { type Slices, createSlices } from "./slices";
 import { type Thumbnails, createThumbnails } from "./thumbnails";
 
@@ -20,6 +22,8 @@ export interface Loaded {
   points: Points;
   direction: Direction;
   thumbnails: Thumbnails;
+  planning: Planning;
+  runs: Runs;
   details(row: number, signal: AbortSignal): Promise<Details | null>;
 }
 
@@ -52,11 +56,13 @@ export function createSession(store: Store, theme: ReadonlySignal<Theme>, shape:
     const points = createPoints(store, connection, info);
     const direction = createDirection(store, connection, slices.active);
     const thumbnails = createThumbnails(connection, info.source);
+    const runs = createRuns(store, connection);
+    const planning = createPlanning(store, connection, runs.going);
     const follow = effect(() => {
       if (points.selection.value.count === 0) hand.value = "slice";
     });
-    parts = [slices, points, direction, thumbnails, { dispose: follow }];
-    loaded.value = { info, slices, points, direction, thumbnails, details: createDetails(connection) };
+    parts = [slices, points, direction, thumbnails, planning, runs, { dispose: follow }];
+    loaded.value = { info, slices, points, direction, thumbnails, planning, runs, details: createDetails(connection) };
   }
 
   const stop = effect(() => {

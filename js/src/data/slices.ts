@@ -2,6 +2,7 @@
 import { type ReadonlySignal, type Signal, computed, effect, signal } from "@preact/signals";
 import { type Drafts, type Label, NEW, settle, trimmed } from "../core/drafts";
 import { latest } from "../core/latest";
+import { wordsOf } from "../core/narrow";
 import type { History, Slice } from "../core/protocol";
 import type { Store } from "../core/store";
 import type { Connection } from "./connection";
@@ -60,7 +61,7 @@ export function createSlices(store: Store, connection: Connection): Slices {
       saves.value += 1;
       return true;
     } catch (error) {
-      failed.value = { key, message: error instanceof Error ? error.message : String(error) };
+      failed.value = { key, message: wordsOf(error) };
       return false;
     } finally {
       saving.value = false;

@@ -20,7 +20,8 @@ const BATCH = 40;
 const AT_ONCE = 2;
 const KEPT = 4000;
 
-export function createThumbnails(connection: Connection, source: string | null): Thumbnails {
+/** `command` says whose rows they are: the Evaluation's or the pool's. */
+export function createThumbnails(connection: Connection, source: string | null, command: "thumbnails" | "pool_thumbnails" = "thumbnails"): Thumbnails {
   const kept = new Map<string, Signal<Thumb>>();
   const nothing = signal<Thumb>({ state: "none" });
   /** Asked for again once the kernel is back, and not before: a tile must not ask in circles. */
@@ -68,7 +69,7 @@ export function createThumbnails(connection: Connection, source: string | null):
     queue = queue.filter((one) => !batch.includes(one));
     const rows = batch.map((one) => one.row);
     running += 1;
-    const answer = await connection.ask("thumbnails", { rows, size });
+    const answer = await connection.ask(command, { rows, size });
     running -= 1;
     if (disposed) return;
     const missing = new Set(rows);

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Label, addTag, edit, isDirty, shownLabel } from "../core/drafts";
 import type { Slices } from "../data/slices";
+import { Button } from "./button";
 
 interface Props {
   slices: Slices;
@@ -82,9 +83,9 @@ export function LabelForm({ slices, draftKey, kept, saveAs, naming, onSaved }: P
           {label.tags.map((one) => (
             <span key={one} class="fv-chip" data-testid="tag">
               {one}
-              <button type="button" aria-label={`Remove tag ${one}`} data-testid="tag-remove" onClick={() => change({ tags: label.tags.filter((other) => other !== one) })}>
+              <Button aria-label={`Remove tag ${one}`} testid="tag-remove" onClick={() => change({ tags: label.tags.filter((other) => other !== one) })}>
                 ×
-              </button>
+              </Button>
             </span>
           ))}
           <input

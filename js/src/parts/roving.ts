@@ -10,10 +10,10 @@ export function nextTile(key: string, at: number, total: number, columns: number
 
 type On<E extends Event> = E & { currentTarget: HTMLElement };
 
-/** `first` is the index of the first tile that is drawn; `stop` is the tile that Tab reaches. */
-export function useRoving(first = 0) {
+/** `first` is the index of the first tile that is drawn; `stop` is the tile that Tab reaches; `of` says what takes the focus. */
+export function useRoving(first = 0, of = ".fv-tile") {
   const [stop, setStop] = useState(0);
-  const tilesIn = (event: On<Event>) => [...event.currentTarget.querySelectorAll<HTMLElement>(".fv-tile")];
+  const tilesIn = (event: On<Event>) => [...event.currentTarget.querySelectorAll<HTMLElement>(of)];
   return {
     stop,
     on: {
@@ -23,7 +23,8 @@ export function useRoving(first = 0) {
       },
       onKeyDown(event: On<KeyboardEvent>) {
         const tiles = tilesIn(event);
-        const columns = tiles.filter((tile) => tile.offsetTop === tiles[0]!.offsetTop).length;
+        const top = (tile: HTMLElement) => Math.round(tile.getBoundingClientRect().top);
+        const columns = tiles.filter((tile) => top(tile) === top(tiles[0]!)).length;
         const next = tiles[nextTile(event.key, tiles.indexOf(event.target as HTMLElement), tiles.length, columns)];
         if (!next || event.altKey || event.ctrlKey || event.metaKey) return;
         event.preventDefault();

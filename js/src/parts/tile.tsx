@@ -1,7 +1,7 @@
 // One example as a picture, a text or its id; wrong ones carry a vermilion edge and a cross.
 import type { Example } from "../core/protocol";
 import { short } from "../core/format";
-import type { ThumbSize, Thumbnails } from "../data/thumbnails";
+import type { Thumb, ThumbSize, Thumbnails } from "../data/thumbnails";
 
 interface Props {
   example: Example;
@@ -42,13 +42,9 @@ export function Tile({ example, thumbnails, size = 64, current = false, caption 
       data-state={thumb.state}
       data-current={current || undefined}
     >
-      <div class="fv-face">
-        {thumb.state === "image" && <img src={thumb.url} alt="" draggable={false} />}
-        {thumb.state === "text" && <span class="fv-text">{thumb.text}</span>}
-        {thumb.state === "none" && <span class="fv-id">{example.id}</span>}
-        {thumb.state === "broken" && <span class="fv-broken">no picture</span>}
+      <Face thumb={thumb} id={example.id}>
         {outcome === "wrong" && <Cross />}
-      </div>
+      </Face>
       {caption && (
         <figcaption>
           <span>{example.label ?? example.prediction ?? example.id}</span>
@@ -56,6 +52,19 @@ export function Tile({ example, thumbnails, size = 64, current = false, caption 
         </figcaption>
       )}
     </figure>
+  );
+}
+
+/** The picture itself, with what lies over it. */
+export function Face({ thumb, id, children }: { thumb: Thumb; id: string; children?: preact.ComponentChildren }) {
+  return (
+    <div class="fv-face">
+      {thumb.state === "image" && <img src={thumb.url} alt="" draggable={false} />}
+      {thumb.state === "text" && <span class="fv-text">{thumb.text}</span>}
+      {thumb.state === "none" && <span class="fv-id">{id}</span>}
+      {thumb.state === "broken" && <span class="fv-broken">no picture</span>}
+      {children}
+    </div>
   );
 }
 

@@ -1,15 +1,18 @@
 // The frame: header, messages, three columns. It composes the views, which know nothing of each other.
 import { signal } from "@preact/signals";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { RendererName } from "../map/renderer";
 import type { Loaded, Session } from "../data/session";
 import { SILENCE } from "../core/rpc";
+import { Button } from "../parts/button";
 import { type Hover, HoverCard } from "../parts/hovercard";
+import { CompareView } from "./compare";
 import { DirectionView } from "./direction";
 import { GalleryView } from "./gallery";
 import { HandView } from "./hand";
 import { Header } from "./header";
 import { MapView } from "./map";
+import { RetrainView } from "./retrain";
 import { SliceList } from "./slices";
 
 interface Props {
@@ -27,13 +30,25 @@ export function App({ session, wish }: Props) {
       <p class="fv-live" role="status" aria-live="polite" data-testid="live">
         {loaded?.slices.said.value}
       </p>
+      <p class="fv-live" role="status" aria-live="polite" data-testid="live-runs">
+        {loaded?.runs.said.value}
+      </p>
     </>
   );
 }
 
 function Columns({ session, loaded, wish }: Props & { loaded: Loaded }) {
   const [focused, setFocused] = useState<(Hover & { width: number; height: number }) | null>(null);
-  const inGallery = session.store.view.value === "gallery";
+  const view = session.store.view.value;
+  const middle = useRef<HTMLDivElement>(null);
+  const first = useRef(view);
+
+  // Where the columns are stacked, a button below the middle may have changed it out of sight.
+  useEffect(() => {
+    if (view !== first.current && session.shape.peek() !== "wide") middle.current?.scrollIntoView({ block: "nearest" });
+    first.current = view;
+  }, [view]);
+
   function onNew() {
     session.hand.value = "selection";
     session.naming.value += 1;
@@ -50,10 +65,11 @@ function Columns({ session, loaded, wish }: Props & { loaded: Loaded }) {
   return (
     <div class="fv-columns" onFocusIn={onFocusIn} onFocusOut={leave} onWheel={leave} onKeyDown={(event) => event.key === "Escape" && leave()}>
       <SliceList session={session} loaded={loaded} onNew={onNew} />
-      <div class="fv-middle">
-        {inGallery ? (
-          <GalleryView session={session} loaded={loaded} />
-        ) : (
+      <div ref={middle} class="fv-middle">
+        {view === "gallery" && <GalleryView session={session} loaded={loaded} />}
+        {view === "retrain" && <RetrainView session={session} loaded={loaded} />}
+        {view === "compare" && <CompareView session={session} loaded={loaded} />}
+        {view === "map" && (
           <>
             <MapView session={session} loaded={loaded} wish={wish} />
             <DirectionView session={session} loaded={loaded} />
@@ -74,9 +90,9 @@ function Waiting({ session }: { session: Session }) {
       <div class="fv-middle">
         <p class="fv-quiet fv-centred">{failed ? "Nothing to show yet." : "Opening the evaluation…"}</p>
         {failed && (
-          <button type="button" class="fv-centred" data-testid="ask-again" onClick={session.retry}>
+          <Button class="fv-centred" testid="ask-again" onClick={session.retry}>
             Ask again
-          </button>
+          </Button>
         )}
       </div>
       <section class="fv-hand" />
@@ -93,30 +109,32 @@ function Messages({ session }: { session: Session }) {
   const problem = connection.problem.value;
   return (
     <>
-      {silent && (
-        <div class="fv-message" data-kind="error" role="alert" data-testid="kernel-silent">
-          <p>{SILENCE}</p>
-          <button type="button" onClick={session.retry}>
-            Ask again
-          </button>
-        </div>
-      )}
-      {problem !== null && (
-        <div class="fv-message" data-kind="error" role="alert" data-testid="error-message">
-          <p>{problem}</p>
-          <button type="button" data-testid="dismiss-error" onClick={() => (connection.problem.value = null)}>
-            Dismiss
-          </button>
-        </div>
-      )}
+      {silent && <Message kind="error" text={SILENCE} testid="kernel-silent" action="Ask again" onAct={session.retry} />}
+      {problem !== null && <Message kind="error" text={problem} testid="error-message" action="Dismiss" acted="dismiss-error" onAct={() => (connection.problem.value = null)} />}
       {notice !== null && !dismissed.value.has(notice) && (
-        <div class="fv-message" data-kind="notice" data-testid="notice">
-          <p>{notice}</p>
-          <button type="button" data-testid="dismiss-notice" onClick={() => (dismissed.value = new Set([...dismissed.value, notice]))}>
-            Dismiss
-          </button>
-        </div>
+        <Message kind="notice" text={notice} testid="notice" action="Dismiss" acted="dismiss-notice" onAct={() => (dismissed.value = new Set([...dismissed.value, notice]))} />
       )}
     </>
+  );
+}
+
+interface MessageProps {
+  kind: "error" | "notice";
+  text: string;
+  testid: string;
+  action: string;
+  /** The button's own test id. */
+  acted?: string;
+  onAct(): void;
+}
+
+function Message({ kind, text, testid, action, acted, onAct }: MessageProps) {
+  return (
+    <div class="fv-message" data-kind={kind} role={kind === "error" ? "alert" : undefined} data-testid={testid}>
+      <p>{text}</p>
+      <Button testid={acted} onClick={onAct}>
+        {action}
+      </Button>
+    </div>
   );
 }

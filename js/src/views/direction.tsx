@@ -4,6 +4,7 @@ import { interval, percent, whole } from "../core/format";
 import { bars, scoreToX, stepAtX } from "../core/histogram";
 import type { DirectionInfo } from "../data/direction";
 import type { Loaded, Session } from "../data/session";
+import { Button } from "../parts/button";
 import { Placeholder, Tile } from "../parts/tile";
 
 const HEIGHT = 64;
@@ -76,15 +77,15 @@ function Walk({ session, loaded }: { session: Session; loaded: Loaded }) {
               </>
             )}
           </span>
-          <button type="button" aria-label="One step easier" data-testid="step-back" disabled={step === 0} onClick={() => go(step - 1)}>
+          <Button aria-label="One step easier" testid="step-back" disabled={step === 0} onClick={() => go(step - 1)}>
             ←
-          </button>
+          </Button>
           <span class="fv-muted fv-count" data-testid="step-label">
             step {step + 1} of {nSteps}
           </span>
-          <button type="button" aria-label="One step harder" data-testid="step-forward" disabled={step >= nSteps - 1} onClick={() => go(step + 1)}>
+          <Button aria-label="One step harder" testid="step-forward" disabled={step >= nSteps - 1} onClick={() => go(step + 1)}>
             →
-          </button>
+          </Button>
         </span>
       </div>
       <div ref={row} class="fv-strip" role="group" aria-label="Examples around this step" onKeyDown={onKeyDown} data-testid="strip" data-step={strip?.step} style={{ gridTemplateColumns: `repeat(${count}, 1fr)` }}>

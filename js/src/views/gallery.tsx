@@ -45,29 +45,32 @@ export function GalleryView({ session, loaded }: { session: Session; loaded: Loa
         <Segmented<GalleryOf>
           label="Show examples of"
           choices={[
-            { value: "slice", label: "Slice", disabled: !slice, testid: "gallery-of-slice" },
-            { value: "selection", label: "Selection", disabled: selection.count === 0, testid: "gallery-of-selection" },
-            { value: "all", label: "All", testid: "gallery-of-all" },
+            ["slice", "Slice", !slice],
+            ["selection", "Selection", selection.count === 0],
+            ["all", "All"],
           ]}
+          testids="gallery-of-"
           value={shown}
           onChoose={setOf}
         />
         <Segmented<GalleryOnly>
           label="Only"
           choices={[
-            { value: "all", label: "Both", testid: "gallery-only-all" },
-            { value: "wrong", label: "Wrong", testid: "gallery-only-wrong", disabled: info.n_wrong === null },
-            { value: "right", label: "Right", testid: "gallery-only-right", disabled: info.n_wrong === null },
+            ["all", "Both"],
+            ["wrong", "Wrong", info.n_wrong === null],
+            ["right", "Right", info.n_wrong === null],
           ]}
+          testids="gallery-only-"
           value={only}
           onChoose={setOnly}
         />
         <Segmented<GalleryOrder>
           label="Order"
           choices={[
-            { value: "score", label: "By score", testid: "gallery-order-score" },
-            { value: "loss", label: "By loss", testid: "gallery-order-loss" },
+            ["score", "By score"],
+            ["loss", "By loss"],
           ]}
+          testids="gallery-order-"
           value={order}
           onChoose={setOrder}
         />

@@ -6,6 +6,7 @@ import type { Slice } from "../core/protocol";
 import { sliceColour } from "../core/scales";
 import { createPages } from "../data/examples";
 import type { Loaded, Session } from "../data/session";
+import { Button } from "../parts/button";
 import { LabelForm } from "../parts/labelform";
 import { Segmented } from "../parts/segmented";
 import { useRoving } from "../parts/roving";
@@ -28,9 +29,10 @@ export function HandView({ session, loaded }: Props) {
           <Segmented
             label="In hand"
             choices={[
-              { value: "slice", label: "Slice", testid: "hand-slice" },
-              { value: "selection", label: `Selection ${whole(selection.count)}`, testid: "hand-selection" },
+              ["slice", "Slice"],
+              ["selection", `Selection ${whole(selection.count)}`],
             ]}
+            testids="hand-"
             value={onSelection ? "selection" : "slice"}
             onChoose={(value) => (session.hand.value = value)}
           />
@@ -78,16 +80,26 @@ function SliceInHand({ session, loaded, slice }: Props & { slice: Slice }) {
         <p class="fv-muted fv-explanation">{slice.explanation}</p>
         <Examples session={session} loaded={loaded} of="slice" slice={slice.key} stamp={slice.key} />
         <div class="fv-row">
-          <button type="button" data-testid="select-slice" disabled={slice.n === 0} onClick={() => points.selectSlice(slice.key)}>
+          <Button testid="select-slice" disabled={slice.n === 0} onClick={() => points.selectSlice(slice.key)}>
             Select these {whole(slice.n)}
-          </button>
-          <button type="button" data-testid="show-all" disabled={slice.n === 0} onClick={() => session.store.show("gallery")}>
+          </Button>
+          <Button testid="show-all" disabled={slice.n === 0} onClick={() => session.store.show("gallery")}>
             See all {whole(slice.n)}
-          </button>
+          </Button>
+          <Button
+            testid="fix-this"
+            disabled={slice.n === 0}
+            onClick={() => {
+              loaded.planning.wish.value = "slice";
+              session.store.show("retrain");
+            }}
+          >
+            Fix this
+          </Button>
           {slice.kind === "drawn" && (
-            <button type="button" data-testid="remove-button" title="Undo brings it back" onClick={() => slices.remove(slice.key)}>
+            <Button testid="remove-button" title="Undo brings it back" onClick={() => slices.remove(slice.key)}>
               Remove
-            </button>
+            </Button>
           )}
         </div>
       </div>
@@ -123,9 +135,9 @@ function SelectionInHand({ session, loaded }: Props) {
         </div>
         <Examples session={session} loaded={loaded} of="selection" slice={null} stamp={String(revision)} />
         <div class="fv-row">
-          <button type="button" data-testid="show-all" onClick={() => session.store.show("gallery")}>
+          <Button testid="show-all" onClick={() => session.store.show("gallery")}>
             See all {whole(count)}
-          </button>
+          </Button>
         </div>
       </div>
       <LabelForm slices={slices} draftKey={NEW} kept={BLANK} saveAs="Save as a slice" naming={session.naming.value} onSaved={onSaved} />

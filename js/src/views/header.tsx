@@ -1,5 +1,6 @@
 // One row: where you are, one sentence about the model, and whether your labels are safe.
 import { findings, percent, plural, whole } from "../core/format";
+import { Button } from "../parts/button";
 import { Segmented } from "../parts/segmented";
 import type { Loaded, Session } from "../data/session";
 
@@ -17,9 +18,12 @@ export function Header({ session }: { session: Session }) {
       <Segmented
         label="What the middle shows"
         choices={[
-          { value: "map", label: "Map", testid: "view-map" },
-          { value: "gallery", label: "Gallery", testid: "view-gallery" },
+          ["map", "Map"],
+          ["gallery", "Gallery"],
+          ["retrain", "Retrain"],
+          ["compare", "Compare"],
         ]}
+        testids="view-"
         value={session.store.view.value}
         onChoose={session.store.show}
       />
@@ -62,24 +66,22 @@ function Saving({ loaded }: { loaded: Loaded }) {
       <span class={history && !history.saved ? "fv-warn" : "fv-muted"} data-testid="save-state" title={history?.place ?? undefined}>
         {state}
       </span>
-      <button
-        type="button"
-        data-testid="undo-button"
+      <Button
+        testid="undo-button"
         disabled={!history?.can_undo || busy}
         title={history?.undo ? `Undo: ${history.undo} (Ctrl+Z)` : "Nothing to undo"}
         onClick={slices.undo}
       >
         Undo
-      </button>
-      <button
-        type="button"
-        data-testid="redo-button"
+      </Button>
+      <Button
+        testid="redo-button"
         disabled={!history?.can_redo || busy}
         title={history?.redo ? `Redo: ${history.redo} (Ctrl+Shift+Z)` : "Nothing to redo"}
         onClick={slices.redo}
       >
         Redo
-      </button>
+      </Button>
     </div>
   );
 }

@@ -1,6 +1,7 @@
 // The middle column as a map: what colours mean, how many are selected, and the tools over the plot.
 import { useRef, useState } from "preact/hooks";
 import { whole } from "../core/format";
+import { Button } from "../parts/button";
 import { Legend } from "../parts/legend";
 import { Plot } from "../parts/plot";
 import { Segmented } from "../parts/segmented";
@@ -47,28 +48,27 @@ export function MapView({ session, loaded, wish }: Props) {
         />
         {layout === null && <p class="fv-stage-note">Laying out the map…</p>}
         <div class="fv-tools">
-          <button
-            type="button"
+          <Button
             aria-pressed={lassoMode}
-            data-testid="lasso-toggle"
+            testid="lasso-toggle"
             title="Draw around points to select them (or hold Shift and drag)"
             onClick={() => setLassoMode(!lassoMode)}
           >
             Lasso
-          </button>
-          <button type="button" data-testid="clear-selection" disabled={selection.count === 0} title="Select nothing (Escape)" onClick={() => points.clear()}>
+          </Button>
+          <Button testid="clear-selection" disabled={selection.count === 0} title="Select nothing (Escape)" onClick={() => points.clear()}>
             Clear
-          </button>
+          </Button>
           <span class="fv-zoom">
-            <button type="button" aria-label="Zoom out" data-testid="zoom-out" onClick={() => gestures.current?.zoom(1 / 1.5)}>
+            <Button aria-label="Zoom out" testid="zoom-out" onClick={() => gestures.current?.zoom(1 / 1.5)}>
               −
-            </button>
-            <button type="button" aria-label="Zoom in" data-testid="zoom-in" onClick={() => gestures.current?.zoom(1.5)}>
+            </Button>
+            <Button aria-label="Zoom in" testid="zoom-in" onClick={() => gestures.current?.zoom(1.5)}>
               +
-            </button>
-            <button type="button" data-testid="zoom-reset" title="Show everything (double-click)" onClick={() => gestures.current?.reset()}>
+            </Button>
+            <Button testid="zoom-reset" title="Show everything (double-click)" onClick={() => gestures.current?.reset()}>
               Fit
-            </button>
+            </Button>
           </span>
         </div>
       </div>
@@ -88,7 +88,8 @@ function ColourBy({ session, loaded }: { session: Session; loaded: Loaded }) {
       {first.length > 0 && (
         <Segmented
           label="Colour by"
-          choices={first.map((channel) => ({ value: channel.key, label: channel.label, testid: `colour-${channel.key}` }))}
+          choices={first.map((channel) => [channel.key, channel.label])}
+          testids="colour-"
           value={value}
           onChoose={(key) => (points.colourBy.value = key)}
         />

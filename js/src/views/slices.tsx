@@ -5,6 +5,7 @@ import { percent, plural, points, whole } from "../core/format";
 import type { Slice } from "../core/protocol";
 import { sliceColour } from "../core/scales";
 import type { Loaded, Session } from "../data/session";
+import { Button } from "../parts/button";
 import { IntervalTrack } from "../parts/interval";
 
 interface Props {
@@ -65,9 +66,9 @@ export function SliceList({ session, loaded, onNew }: Props) {
         ))}
       </ul>
       <div class="fv-foot">
-        <button type="button" class="fv-wide" data-testid="new-slice" disabled={selection.count === 0} onClick={onNew}>
+        <Button class="fv-wide" testid="new-slice" disabled={selection.count === 0} onClick={onNew}>
           New slice from selection
-        </button>
+        </Button>
         <p class="fv-muted">
           {selection.count > 0 ? `${plural(selection.count, "example")} selected` : "Draw around points on the map first"}
         </p>
