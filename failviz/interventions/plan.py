@@ -8,51 +8,23 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from failviz.evaluation import Evaluation
+from failviz.interventions._marks import DataMark, outline
+from failviz.interventions._plan_fields import plain_fields
 from failviz.store import write_json
+
+__all__ = ["PLAN", "DataMark", "RetrainPlan", "outline"]
 
 FORMAT = 1
 PLAN = "plan"
 """The name under which a plan itself stands among its arms."""
-
-
-def outline(ids: Sequence[str], labels: np.ndarray) -> str:
-    """Hexadecimal fingerprint of ids and class numbers: what a plan knows its data by, without their pixels."""
-    digest = hashlib.sha256("\x1f".join(ids).encode("utf-8", "surrogatepass"))
-    digest.update(np.ascontiguousarray(labels, dtype=np.int64).tobytes())
-    return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class DataMark:
-    """The data that a plan was made for: size, `Evaluation.hash`, and the `outline` of ids and labels."""
-
-    n: int
-    hash: str
-    outline: str
-
-    @classmethod
-    def of(cls, evaluation: Evaluation, by: str) -> DataMark:
-        evaluation.require("labels", by=by)
-        assert evaluation.labels is not None
-        return cls(evaluation.n_examples, evaluation.hash, outline(evaluation.ids.tolist(), evaluation.labels))
-
-    @classmethod
-    def from_dict(cls, facts: Any, name: str) -> DataMark:
-        kinds = {"n": int, "hash": str, "outline": str}
-        if not isinstance(facts, Mapping) or {part: type(value) for part, value in facts.items()} != kinds:
-            raise ValueError(f"this is no retraining plan: its {name} must hold n, hash and outline.")
-        return cls(**facts)
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,7 +85,7 @@ class RetrainPlan:
     controls: tuple[RetrainPlan, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in _plain_fields(self).items():
+        for name, value in plain_fields(self).items():
             object.__setattr__(self, name, value)
         if not (math.isfinite(self.added_weight) and self.added_weight > 0):
             raise ValueError(f"added_weight must be a finite number above 0, not {self.added_weight}.")
@@ -295,51 +267,6 @@ class RetrainPlan:
             for what, text in self._lines()
         )
         return f"<table><caption><b>{html.escape(self.name)}</b></caption>{rows}</table>"
-
-
-_KINDS: dict[type, tuple[type, str]] = {
-    int: (Integral, "a whole number"),
-    float: (Real, "a number"),
-    str: (str, "a text"),
-}
-
-
-def _plain_fields(plan: RetrainPlan) -> dict[str, Any]:
-    """The fields in types that JSON can hold, mappings and sequences read-only; anything else is refused."""
-    fields: dict[str, Any] = {}
-    of_ids: dict[str, type] = {"additions": int, "weights": float, "relabels": int}
-    for name, kind in of_ids.items():
-        given, what = getattr(plan, name), f"an id in {name}"
-        if not isinstance(given, Mapping):
-            raise TypeError(f"{name} must be a mapping from ids, not {type(given).__name__}.")
-        facts = {_plain(key, str, what): _plain(value, kind, name, key) for key, value in given.items()}
-        fields[name] = MappingProxyType(facts)
-    for name in ("class_names", "cautions", "targets", "used_ids", "controls"):
-        given = getattr(plan, name)
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(f"{name} must be a list, not {given!r}.")
-        fields[name] = tuple(given if name == "controls" else [_plain(item, str, f"each of {name}") for item in given])
-    strangers = [control for control in fields["controls"] if not isinstance(control, RetrainPlan)]
-    if strangers:
-        raise TypeError(f"each of controls must be a RetrainPlan, not {strangers[0]!r}.")
-    for name in ("pool", "train"):
-        if not isinstance(getattr(plan, name), DataMark | None):
-            raise TypeError(f"{name} must be a DataMark, see DataMark.of, not {type(getattr(plan, name)).__name__}.")
-    for name in ("name", "reason", "used_hash"):
-        fields[name] = _plain(getattr(plan, name), str, name)
-    budget = plan.budget if plan.budget is None else _plain(plan.budget, int, "budget")
-    return {**fields, "added_weight": _plain(plan.added_weight, float, "added_weight"), "budget": budget}
-
-
-def _plain(value: Any, kind: type, what: str, key: str | None = None) -> Any:
-    """numpy's numbers and strings as Python's own."""
-    if type(value) is kind:
-        return value
-    wider, called = _KINDS[kind]
-    if isinstance(value, bool) or not isinstance(value, wider):
-        of = "" if key is None else f" of {key!r}"
-        raise TypeError(f"{what}{of} must be {called}, not {value!r}.")
-    return kind(value)
 
 
 def _joined(one: RetrainPlan, other: RetrainPlan, name: str) -> RetrainPlan:

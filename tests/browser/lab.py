@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -49,8 +50,9 @@ def chromium(*extra_flags: str) -> Iterator:
 class Lab:
     """JupyterLab on a folder of its own, which nothing on this machine can disturb."""
 
-    def __init__(self, root: Path, environment: dict[str, str] | None = None):
+    def __init__(self, root: Path, environment: dict[str, str] | None = None, settings: dict[str, dict] | None = None):
         self.root = root
+        self._settings = {"notification": {"fetchNews": "false"}, **(settings or {})}  # no question on the screen
         self.folder = root / "work"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(8)
@@ -62,7 +64,8 @@ class Lab:
             self.port = probe.getsockname()[1]
         quiet = self.root / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
         quiet.mkdir(parents=True)
-        (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')  # no question on the screen
+        for name, values in self._settings.items():
+            (quiet / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
         homes = {f"JUPYTER_{name}_DIR": str(self.root / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
         command = [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", f"--ServerApp.root_dir={self.folder}"),
@@ -132,6 +135,17 @@ def wait_for_kernel(page) -> None:
 def run_all(page) -> bool:
     """Run every cell as the person would; False when one failed."""
     return page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+
+def wait_until(page, client: BlockingKernelClient, expression: str, wanted: object, seconds: float = 20) -> None:
+    """Wait until an expression in the kernel has this value, and say what it was otherwise."""
+    value = None
+    for _ in range(int(seconds * 5)):
+        value = json.loads(ask(client, f"import json; print(json.dumps({expression}))"))
+        if value == wanted:
+            return
+        page.wait_for_timeout(200)
+    assert value == wanted, expression
 
 
 def ask(client: BlockingKernelClient, code: str) -> str:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from lab import ask, run_all, wait_for_kernel
+from lab import ask, run_all, wait_for_kernel, wait_until
 
 pytestmark = pytest.mark.browser
 READY = "[data-failviz='ready']"
@@ -22,16 +22,6 @@ def explorer_of(page):
     )
     page.wait_for_selector(READY, timeout=60_000)
     return page.locator(READY).first
-
-
-def wait_until(page, client, expression, wanted, seconds=20):
-    """Wait until an expression in the kernel has this value, and say what it was otherwise."""
-    for _ in range(seconds * 5):
-        value = json.loads(ask(client, f"import json; print(json.dumps({expression}))"))
-        if value == wanted:
-            return
-        page.wait_for_timeout(200)
-    assert value == wanted, expression
 
 
 @pytest.fixture(scope="module")
