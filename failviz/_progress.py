@@ -5,9 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where long work stands, for `on_progress`: in words, and as a share in [0, 1] where that is known."""
+
+    words: str
+    share: float | None = None
+    loss: float | None = None
+    validation_loss: float | None = None
+
+
 _HERE = threading.local()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from failviz._data_items import Rows, as_items, batches, describe, fingerprint
 from failviz._model_runners import Runner, runner_for
+from failviz._progress import Step
 from failviz._progress import progress as bar
 from failviz.evaluation import Evaluation
 from failviz.sources import Source, as_source
@@ -48,6 +49,7 @@ def evaluate(
     class_names: Iterable[object] | None = None,
     source: Any = None,
     path: str | os.PathLike[str] | None = None,
+    on_progress: Callable[[Step], object] | None = None,
 ) -> Evaluation:
     """Run `model` over `dataset` and return the Evaluation.
 
@@ -90,6 +92,10 @@ def evaluate(
         encoder, only its space is added. Model, encoders, functions (by name and code) and data set
         (by a sample of items, and its labels) are recognised, and another one is refused. Without
         `path`, results over 1 GiB go to a temporary folder.
+
+    on_progress : callable, optional
+        Called before every batch with a Step (`words`, `share`); what it raises stops the run and passes through, as
+        the `ctx.progress` of a retraining does when Cancel is pressed.
 
     Raises
     ------
@@ -135,6 +141,10 @@ def evaluate(
             raise ValueError(f"there are {len(names)} class names, and the model has {width} outputs: do they match?")
         return columns
 
+    def tell(what: str, row: int) -> None:
+        if on_progress is not None:
+            on_progress(Step(f"evaluating, {what}: {row:,} of {n:,}"))
+
     def width_of_a_row() -> int:
         with run.ready():
             columns = run_batch(next(iter(batches(items, 0, 1, transform, collate)))[1], 0)
@@ -153,11 +163,13 @@ def evaluate(
         with run.ready():
             steps = batches(items, start, batch_size, transform, collate)
             for first, batch in bar(steps, total=-(-(n - start) // batch_size), desc=MODEL, enabled=progress):
+                tell(MODEL, first)
                 table.write(MODEL, first, run_batch(batch, first))
         for name, encoder in named.items():
             stage = f"encoder {name}"
             begun = table.begin(stage, {"encoder": _encoder_fingerprint(encoder), **data} if on_disk else {})
             for first in bar(range(begun, n, batch_size), desc=name, enabled=progress):
+                tell(name, first)
                 table.write(stage, first, {name: encode(encoder, np.arange(first, min(first + batch_size, n)))})
         columns = table.columns(MODEL)
         spaces = {name: columns.pop(name) for name in run.spaces if name in columns}

@@ -11,7 +11,7 @@ import os
 import platform
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -26,6 +26,8 @@ _SCHEMA = (
     "status TEXT NOT NULL, seconds REAL, plan TEXT NOT NULL, owner TEXT NOT NULL, facts TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS arms (run INTEGER NOT NULL, arm TEXT NOT NULL, predictions BLOB NOT NULL, "
     "PRIMARY KEY (run, arm))",
+    "CREATE TABLE IF NOT EXISTS thrown_out (pool TEXT NOT NULL, target TEXT NOT NULL, ids TEXT NOT NULL, "
+    "PRIMARY KEY (pool, target))",
 )
 
 
@@ -43,6 +45,10 @@ class RunRecord:
         How long it took; None while it goes on, and when nobody saw its end.
     plan : dict
         `RetrainPlan.to_dict`.
+    targets : list of str
+        Keys, on the Explorer's list, of the slices it is meant to mend.
+    has_results : bool
+        Whether an arm has finished.
     error, traceback : str or None
         Of a failed run: one line, and the whole.
     log : str
@@ -55,6 +61,8 @@ class RunRecord:
     status: str
     seconds: float | None
     plan: dict[str, Any]
+    has_results: bool = False
+    targets: list[str] = field(default_factory=list)
     error: str | None = None
     traceback: str | None = None
     log: str = ""
@@ -85,7 +93,7 @@ class RunLog:
     """
 
     def __init__(self, path: str):
-        self._path = path
+        self._path = path if path == ":memory:" else os.path.abspath(path)
         self._lock = threading.RLock()
         self._owner = _me()
         try:
@@ -98,13 +106,13 @@ class RunLog:
                 self._db.execute(statement)
         self._mark_interrupted()
 
-    def begin(self, plan: Mapping[str, Any]) -> int:
+    def begin(self, plan: Mapping[str, Any], **facts: Any) -> int:
         """Write a new run down, queued; returns its number."""
         at = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         with self._writing():
             cursor = self._db.execute(
-                "INSERT INTO runs (started, status, plan, owner, facts) VALUES (?, 'queued', ?, ?, '{}')",
-                (at, json.dumps(plan, ensure_ascii=False), self._owner),
+                "INSERT INTO runs (started, status, plan, owner, facts) VALUES (?, 'queued', ?, ?, ?)",
+                (at, json.dumps(plan), self._owner, json.dumps(facts)),
             )
         assert cursor.lastrowid is not None
         return cursor.lastrowid
@@ -114,7 +122,7 @@ class RunLog:
         with self._writing():
             self._db.execute(
                 "UPDATE runs SET status=?, facts=? WHERE number=?",
-                (status, json.dumps(facts, ensure_ascii=False, allow_nan=False), number),
+                (status, json.dumps(facts, allow_nan=False), number),
             )
 
     def keep_arm(self, number: int, arm: str, predictions: np.ndarray) -> None:
@@ -128,19 +136,41 @@ class RunLog:
         with self._writing():
             self._db.execute(
                 "UPDATE runs SET status=?, seconds=?, facts=? WHERE number=?",
-                (status, seconds, json.dumps(facts, ensure_ascii=False, allow_nan=False), number),
+                (status, seconds, json.dumps(facts, allow_nan=False), number),
             )
 
-    def runs(self) -> list[RunRecord]:
-        """Every run, oldest first."""
+    def runs(self, numbers: Iterable[int] | None = None) -> list[RunRecord]:
+        """Every run, or those of these numbers, oldest first."""
+        query = (
+            "SELECT number, started, status, seconds, plan, EXISTS (SELECT 1 FROM arms WHERE run = number), facts "
+            "FROM runs ORDER BY number"
+        )
+        wanted = None if numbers is None else set(numbers)
         with self._lock:
-            rows = list(
-                self._db.execute("SELECT number, started, status, seconds, plan, facts FROM runs ORDER BY number")
-            )
+            rows = [row for row in self._db.execute(query) if wanted is None or row[0] in wanted]
         return [
-            RunRecord(number, started, status, seconds, json.loads(plan), **json.loads(facts))
-            for number, started, status, seconds, plan, facts in rows
+            RunRecord(number, started, status, seconds, json.loads(plan), bool(has_results), **json.loads(facts))
+            for number, started, status, seconds, plan, has_results, facts in rows
         ]
+
+    def statuses(self) -> dict[int, str]:
+        """The status of every run by number, as the file has it; those whose process died are marked first."""
+        self._mark_interrupted()
+        with self._lock:
+            return dict(self._db.execute("SELECT number, status FROM runs"))
+
+    def throw_out(self, pool: str, target: str, ids: Sequence[str]) -> None:
+        """Keep what a person has thrown out of the plans for a target, from the pool with this hash."""
+        with self._writing():
+            self._db.execute(
+                "INSERT OR REPLACE INTO thrown_out VALUES (?, ?, ?)", (pool, target, json.dumps(list(ids)))
+            )
+
+    def thrown_out(self, pool: str, target: str) -> list[str]:
+        """What was kept by `throw_out`."""
+        with self._lock:
+            row = self._db.execute("SELECT ids FROM thrown_out WHERE pool=? AND target=?", (pool, target)).fetchone()
+        return [] if row is None else json.loads(row[0])
 
     def predictions(self, number: int) -> dict[str, np.ndarray]:
         """What the new models of a run predict, by arm: int64 (n,) in the rows of the Evaluation of the file."""
@@ -159,14 +189,18 @@ class RunLog:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         with self._lock:
+            if self._path != ":memory:" and not os.path.exists(self._path):
+                raise OSError(f"the run was not saved: {self._path} was removed; make a new Explorer to go on.")
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                with suppress(sqlite3.Error):  # a closed or vanished file has nothing to roll back
+            except BaseException as error:  # an open transaction would lock the labels out
+                with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
-                raise OSError(f"the run was not saved to {self._path}: {error}.") from error
+                if isinstance(error, sqlite3.Error):
+                    raise OSError(f"the run was not saved to {self._path}: {error}.") from error
+                raise
 
     def _mark_interrupted(self) -> None:
         """A run that goes on according to the file, in a process that is no more, has been interrupted."""

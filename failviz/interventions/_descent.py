@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ class TrainingDiverged(RuntimeError):
 class Progress:
     """How far a retraining is. Epochs and batches count from 1; in epoch 0 a last layer's inputs are computed.
 
-    `loss` is the weighted mean over the epoch so far; what validation says is that of the last whole epoch.
+    `loss` is the weighted mean over the epoch so far; what validation says is that of the last whole epoch. Reported
+    after every batch, and before every batch of validation data, which `is_judging` tells apart.
     """
 
     epoch: int
@@ -38,6 +40,7 @@ class Progress:
     loss: float
     validation_loss: float | None = None
     validation_accuracy: float | None = None
+    is_judging: bool = False
 
     @property
     def share(self) -> float:
@@ -49,7 +52,7 @@ class Progress:
         """Where it is, for a person: "epoch 2 of 3"."""
         if self.epoch == 0:
             return f"features, batch {self.batch} of {self.n_batches}"
-        return f"epoch {self.epoch} of {self.n_epochs}"
+        return f"epoch {self.epoch} of {self.n_epochs}{', validating' if self.is_judging else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +120,10 @@ def descend(
 ) -> Standing:
     """Train from `standing` to the end of the course; after each epoch first judge and keep, then tell."""
 
-    def tell(epoch: int, batch: int, n_batches: int, loss: float) -> None:
+    def tell(epoch: int, batch: int, n_batches: int, loss: float, is_judging: bool = False) -> None:
         if on_progress is not None:
             validated = standing.validation_loss, standing.validation_accuracy
-            on_progress(Progress(epoch, course.epochs, batch, n_batches, loss, *validated))
+            on_progress(Progress(epoch, course.epochs, batch, n_batches, loss, *validated, is_judging))
 
     def reader(read: TrainingData, batches: list[np.ndarray]) -> Forward:
         if learner.layer is None:
@@ -161,7 +164,8 @@ def descend(
                 raise _diverged(f"the weights became infinite or nan in epoch {epoch}", course)
             standing = replace(standing, epoch=epoch)
             if judge is not None:
-                standing = _judged(standing, learner, judge, judged_batches)
+                here = (epoch, batch, n_batches, loss_sum / weight_sum, True)
+                standing = _judged(standing, learner, judge, judged_batches, partial(tell, *here))
                 if not math.isfinite(standing.validation_loss or 0):
                     raise _diverged(f"the validation loss became {standing.validation_loss} in epoch {epoch}", course)
             if kept is not None:
@@ -172,11 +176,14 @@ def descend(
     return standing
 
 
-def _judged(standing: Standing, learner: Learner, judge: Forward, batches: list[np.ndarray]) -> Standing:
-    """`standing` with what the validation data says of the model as it is now."""
+def _judged(
+    standing: Standing, learner: Learner, judge: Forward, batches: list[np.ndarray], tell: Callable[[], object]
+) -> Standing:
+    """`standing` with what the validation data says of the model as it is now; can be stopped at every batch."""
     total, n_right, n = 0.0, 0, sum(map(len, batches))
     with at_work(learner.model, learner.device), torch.no_grad():
         for rows in batches:
+            tell()
             outputs, labels = judge(rows)
             losses, logits = learner.judge(outputs, labels)
             total += losses.sum().item()

@@ -13,6 +13,7 @@ from failviz._data_items import Pairs, as_items, checked_labels, read, split, to
 from failviz.interventions.plan import DataMark, RetrainPlan, outline
 
 _OWN = -1  # in place of a label: the one that the item comes with
+_FEWEST_LABELS, _N_LABELS_READ = 8, 25
 _N_SAMPLES = 9  # items by which `labels` of a data set are compared with what its batches say
 
 
@@ -142,6 +143,8 @@ def planned(
         known = known_labels(pool, "pool", reading, needed=False)
         row_of = _rows_by_id(pool, "pool", plan.pool, known, pool_ids, {"adds": plan.additions})
         joining = dict(sorted((row_of[example], label) for example, label in plan.additions.items()))
+        if known is None and len(joining) >= _FEWEST_LABELS:
+            _check_some_labels(pool, reading, joining)
     data = TrainingData(train, "train", reading, pool, joining)
     data.weights[data.n_items :] = plan.added_weight
     if plan.train is not None:
@@ -223,6 +226,22 @@ def _rows_by_id(
             f"{name}_ids=, or make the plan again."
         )
     return row_of
+
+
+def _check_some_labels(pool: Any, reading: Reading, joining: Mapping[int, int]) -> None:
+    """Refuse a pool that does not show all its labels, where most of some items' are not the plan's.
+
+    A few may differ: those that a person relabelled.
+    """
+    rows = [*joining][:: max(1, len(joining) // _N_LABELS_READ)]
+    own = reading.batch([read(pool, row, reading.transform) for row in rows], "pool")[1]
+    if own is not None:
+        n_other = int((np.asarray(own).ravel() != [joining[row] for row in rows]).sum())
+        if 2 * n_other > len(rows):
+            raise ValueError(
+                f"this plan was made for another pool: {n_other} of {len(rows)} items that it adds have another label "
+                "here; give pool_ids=, or make the plan again."
+            )
 
 
 def _unlabelled(name: str) -> ValueError:

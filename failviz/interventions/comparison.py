@@ -91,7 +91,8 @@ def compare(
         Seeds the bootstrap; the order of rows, slices and arms does not change an interval.
     used : RetrainPlan or ids
         Examples of `before` that helped to choose what was added: left out of every count, and `note` says how many.
-        Of a plan, its `used_ids`, if `before` is the Evaluation that they belong to.
+        Of a plan, its `used_ids`, if `before` is the Evaluation that they belong to; a plan that trains on `before`
+        itself marks every row.
 
     Returns
     -------
@@ -140,7 +141,7 @@ def compare(
     from sklearn.utils import check_random_state
 
     paired = _Paired(
-        groups=_groups(before, slices_of(slices, before), is_used),
+        groups=_groups(before, slices_of(slices, before), is_used, _trained_on(used, before)),
         before=before.errors,
         wrong={arm: _wrong(arm, one, before) for arm, one in arms.items()},
         note="; ".join(notes),
@@ -231,15 +232,17 @@ def _place(change: Change) -> tuple[int, bool, float, str]:
     return GROUPS.index(change.group), not change.n, -change.change if change.n else 0.0, change.name
 
 
-def _groups(before: Evaluation, slices: list[Slice], is_used: np.ndarray) -> list[_Group]:
+def _groups(before: Evaluation, slices: list[Slice], is_used: np.ndarray, trained_on: str) -> list[_Group]:
     """All examples, the slices and the classes, less the rows used (n,)."""
     labels = before.labels
     assert labels is not None
     cache: dict[Any, Any] = {}
     everything = np.ones(before.n_examples, dtype=bool)
-    members: list[tuple[str, str, Slice | None, np.ndarray, str]] = [("overall", "all examples", None, everything, "")]
-    members += [("slice", one.name, one, one.is_member, _chosen_by(one, before, cache)) for one in slices]
-    members += [("class", before.class_name(c), None, labels == c, "") for c in np.unique(labels).tolist()]
+    members: list[tuple[str, str, Slice | None, np.ndarray, str]] = [
+        ("overall", "all examples", None, everything, trained_on)
+    ]
+    members += [("slice", one.name, one, one.is_member, trained_on or _chosen_by(one, before, cache)) for one in slices]
+    members += [("class", before.class_name(c), None, labels == c, trained_on) for c in np.unique(labels).tolist()]
     only_wrong = before.errors[is_used].all()
     return [
         _Group(
@@ -258,6 +261,12 @@ def _chosen_by(one: Slice, before: Evaluation, cache: dict[Any, Any]) -> str:
     if "prediction" in one.reads:
         return "chosen by what the old model said here"
     return "found on these examples" if share_seen(one, before, cache) > SEEN_LIMIT else ""
+
+
+def _trained_on(plan: Any, before: Evaluation) -> str:
+    """What to say where a plan trains on the very examples that judge it; empty where not."""
+    marks = (plan.train, plan.pool) if isinstance(plan, RetrainPlan) else ()
+    return "trained on these examples" if any(mark is not None and mark.hash == before.hash for mark in marks) else ""
 
 
 def _used(used: RetrainPlan | Iterable[object], before: Evaluation) -> tuple[np.ndarray, list[str]]:

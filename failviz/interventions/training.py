@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from failviz._data_items import describe, fingerprint
 from failviz._model_state import weights_hash
@@ -183,11 +184,20 @@ def retrain(
             f"the model has {learner.n_classes} classes, and the plan's labels run to {highest}: was the plan made for "
             "another model?"
         )
+    if batch_size == 1 and any(isinstance(module, _BatchNorm) for module in learner.model.modules()):
+        raise ValueError("batch_size=1 leaves this model's batch normalisation nothing to average: take at least 2.")
     for labelled in (data, judging):
         if labelled is not None:
             labelled.check_labels(learner.n_classes)
     if how == "last_layer":
         learner.narrow(data.inputs(rows), len(rows))
+    # Classes without names are counted by the highest number seen, which may be too few.
+    are_named = any(name != f"class {c}" for c, name in enumerate(plan.class_names))
+    if are_named and len(plan.class_names) != learner.n_classes:
+        raise ValueError(
+            f"the model has {learner.n_classes} classes, and the plan knows {len(plan.class_names)}: was it made for "
+            "another model?"
+        )
     kept = None
     if checkpoint is not None:
         functions = {"optimizer": optimizer, "transform": transform, "collate": collate, "loss": loss}

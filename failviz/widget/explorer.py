@@ -163,7 +163,7 @@ class Explorer(Commands, anywidget.AnyWidget):
         self._pool_thumbnails = Thumbnails(getattr(pool, "source", None), 0 if pool is None else pool.n_examples)
         self._runs = Runs.shared(evaluation, self._annotations)
         self._route: Route | None = None
-        self._plan: RetrainPlan | None = None
+        self._drawn: RetrainPlan | None = None
         self._compared: dict[tuple[Any, ...], Comparison] = {}
         self._directions: dict[str, Direction] = {}
         self._selected = np.zeros(n, dtype=bool)

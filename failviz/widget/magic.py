@@ -60,7 +60,7 @@ def run_cell(shell: Any, line: str, cell: str) -> None:
     if explorer.plan is None:
         print(f"“{chosen.name}” is ready: press Retrain in the Explorer, or set explorer.plan and run this cell again.")
         return
-    run = explorer._runs.start(explorer.plan, route, inline=True)
+    run = explorer._runs.start(explorer.plan, route, targets=explorer._keys(explorer.plan), inline=True)
     if run.status == "failed":
         print(run.traceback, file=sys.stderr)
         raise RuntimeError(f"run {run.number} failed: {run.error}")

@@ -144,7 +144,7 @@ COMMANDS: Mapping[str, Mapping[str, Check]] = {
 WITH_BUFFERS = frozenset({"select"})
 """Commands whose handler also takes the buffers that came with the request."""
 
-SLOW = frozenset({"thumbnails", "pool_thumbnails", "plan"})
+SLOW = frozenset({"thumbnails", "pool_thumbnails", "retraining", "plan", "run", "run_detail"})
 """Commands that run beside the message loop, so that a cancellation can overtake them."""
 
 

@@ -38,6 +38,8 @@ REMEDIES = (
     Remedy("random", "Random", "Adds pool {unit} drawn at random: the yardstick for the others."),
     Remedy("upweight", "Count twice", "Adds nothing: training {unit} of this group count twice.", uses_budget=False),
 )
+OWN = "own"
+_OWN = Remedy(OWN, "From the notebook", "Follows the plan that your notebook has set.", uses_budget=False)
 
 
 class Remedies:
@@ -71,8 +73,13 @@ class Remedies:
                 raise ValueError(f"{name} has no labels, and nothing can be learnt from it without: give it weak ones.")
             if _names(other) != _names(evaluation):
                 raise ValueError(f"{name} has other classes than the Evaluation on the screen: use one model for both.")
+            if other.hash == evaluation.hash:
+                raise ValueError(
+                    f"{name} is the Evaluation on the screen: what is trained on cannot judge, so give other examples."
+                )
         self._evaluation, self._catalogue = evaluation, catalogue
         self.pool, self.train = pool, train
+        self.own: RetrainPlan | None = None  # what the notebook has set, whatever the screen shows
         self._finders = list(_finders(things))
         self._again: dict[str, dict[str, Slice]] = {}
 
@@ -96,8 +103,8 @@ class Remedies:
         except Refusal as refusal:
             items, problem = [], str(refusal)
         rows = []
-        for remedy in REMEDIES:
-            why = problem or self._why_not(remedy.key, items)
+        for remedy in REMEDIES if self.own is None else (_OWN, *REMEDIES):
+            why = None if remedy is _OWN else problem or self._why_not(remedy.key, items)
             row = {"key": remedy.key, "label": remedy.label, "does": remedy.does.format(unit=unit)}
             rows.append({**row, "uses_budget": remedy.uses_budget, "available": why is None, "why": why})
         return rows
@@ -134,6 +141,10 @@ class Remedies:
         return None
 
     def _why_not_again(self, where: str, items: Sequence[Item]) -> str | None:
+        other = self.pool if where == "pool" else self.train
+        spaces = {getattr(finder, "space_", None) for finder in self._finders}
+        if other is not None and self._finders and not spaces & set(other.spaces):
+            return f"The {where} was embedded otherwise: use one encoder for both."
         found = self._found_again(where)
         lost = [item for item in items if item.key not in found]
         if not lost or len(lost) < len(items):
@@ -148,6 +159,11 @@ class Remedies:
         self, target: str, key: str | None, remedy: str, budget: int | None, thrown_out: Iterable[str], control: bool
     ) -> RetrainPlan:
         """The plan that follows from the person's choices; refuses with a sentence where there is none."""
+        if remedy == OWN:
+            if self.own is None:
+                raise Refusal("the notebook has set no plan: explorer.plan = ...")
+            out = set(thrown_out)
+            return self.own.without([example for example in self.own.additions if example in out])
         items = self.targets(target, key)
         if remedy not in {one.key for one in REMEDIES}:
             raise Refusal(f"there is no remedy {remedy!r}.")

@@ -1,42 +1,30 @@
-"""The commands of the Retrain and Compare views as plain methods: plans, runs, and what they changed."""
+"""Retraining from a notebook and from the screen: the code, its runs, and what they changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from failviz.annotations import Annotations
-from failviz.evaluation import Evaluation
 from failviz.interventions.changes import Comparison
 from failviz.interventions.plan import PLAN, RetrainPlan
-from failviz.widget.catalogue import Catalogue
-from failviz.widget.protocol import Cancelled, Refusal, Reply
-from failviz.widget.remedies import Remedies
-from failviz.widget.results import changed_examples, in_table, is_target, table
+from failviz.widget.planning import Planning
+from failviz.widget.protocol import Cancelled, Refusal
+from failviz.widget.remedies import OWN
+from failviz.widget.results import changed_examples, in_table, table
 from failviz.widget.routes import Route, function_route
 from failviz.widget.run import Run
-from failviz.widget.runs import Runs
-from failviz.widget.thumbnails import Thumbnails
 
-MOST_SHOWN = 200
 _LOG_SHOWN = 20_000
 
 
-class Retraining:
-    """The Explorer's part that plans, runs and compares retrainings, for a notebook and for the two views."""
+class Retraining(Planning):
+    """The Explorer's part that runs and compares retrainings, for a notebook and for the two views."""
 
-    _evaluation: Evaluation
     _annotations: Annotations
-    _catalogue: Catalogue
-    _remedies: Remedies
-    _runs: Runs
-    _route: Route | None
-    _plan: RetrainPlan | None
-    _pool_thumbnails: Thumbnails
     _compared: dict[tuple[Any, ...], Comparison]
-    _unit: str
     revisions: Any
     _bump: Callable[[str], None]
 
@@ -45,9 +33,11 @@ class Retraining:
     def on_retrain(self, function: Callable[..., Any] | None = None, *, on_main: bool = False) -> Any:
         """Decorate the function that the Retrain button runs, in a thread of its own, once per arm of the plan.
 
-        It is called with `plan`, a RetrainPlan, and `ctx`: `ctx.progress` goes to `failviz.retrain` as `on_progress`
-        (that is where Cancel reaches it), `ctx.log` writes a line into the log, as `print` does. It returns the new
-        model's Evaluation on this Explorer's examples, or (model, evaluation).
+        It is called with `plan`, a RetrainPlan, and `ctx`: `ctx.progress` goes to `failviz.retrain` and
+        `failviz.evaluate` as `on_progress` (that is where Cancel reaches them), `ctx.log` writes a line into the log,
+        as `print` does. It returns the new model's Evaluation on this Explorer's examples, or (model, evaluation). A
+        model that it trains in place would start the next arm from the last one, so train a copy, as `failviz.retrain`
+        does. Models stay in `explorer.runs` until `run.forget()`.
 
         Parameters
         ----------
@@ -57,7 +47,7 @@ class Retraining:
 
         Examples
         --------
-        >>> from failviz import Explorer
+        >>> from failviz import Evaluation, Explorer
         >>> held_out = Evaluation(np.eye(4), labels=[0, 1, 1, 0], predictions=[0, 1, 0, 0])
         >>> explorer = Explorer(held_out, annotations=":memory:")
         >>> @explorer.on_retrain
@@ -77,16 +67,23 @@ class Retraining:
 
     @property
     def plan(self) -> RetrainPlan | None:
-        """The plan drawn up last in the Retrain view, or set here; what `start_run` and a retraining cell follow."""
-        return self._plan
+        """The plan set here, else the one on the screen; what `start_run` and a retraining cell follow.
+
+        A plan set here is offered in the Retrain view, too, as "From the notebook".
+        """
+        return self._remedies.own or self._drawn
 
     @plan.setter
     def plan(self, plan: RetrainPlan | None) -> None:
-        if plan is not None:
-            if not isinstance(plan, RetrainPlan):
-                raise TypeError(f"plan must be a RetrainPlan, not {type(plan).__name__}: see interventions.select.")
-            plan.require(pool=self._remedies.pool, train=self._remedies.train)
-        self._plan = plan
+        self._remedies.own = None if plan is None else self._fitting(plan)
+        self._bump("runs")
+
+    def _fitting(self, plan: RetrainPlan) -> RetrainPlan:
+        """The plan, refused where it was made for other data than this Explorer's."""
+        if not isinstance(plan, RetrainPlan):
+            raise TypeError(f"plan must be a RetrainPlan, not {type(plan).__name__}: see interventions.select.")
+        plan.require(pool=self._remedies.pool, train=self._remedies.train)
+        return plan
 
     def start_run(self, plan: RetrainPlan | None = None, *, wait: bool = False) -> Run:
         """Run the retraining code with a plan (default: `explorer.plan`), as the button does.
@@ -96,13 +93,12 @@ class Retraining:
         ValueError
             No code, no plan, an empty one, one for other data, or a run still going on.
         """
-        if plan is not None:
-            self.plan = plan
-        if self._plan is None:
+        chosen = self.plan if plan is None else self._fitting(plan)
+        if chosen is None:
             raise ValueError("there is no plan: draw one up in the Retrain view, or set explorer.plan.")
         if self._route is None:
             raise ValueError("there is no retraining code: decorate a function with @explorer.on_retrain.")
-        run = self._runs.start(self._plan, self._route)
+        run = self._runs.start(chosen, self._route, targets=self._keys(chosen))
         if wait:
             run.wait()
         return run
@@ -127,100 +123,19 @@ class Retraining:
             "changed": self.changed,
         }
 
-    # -- planning --------------------------------------------------------------------------
-
-    def remedies(self, target: str = "slice", slice: str | None = None) -> dict[str, Any]:
-        """Command "retraining": what can be done about a slice, with what, and what the button would run."""
-        pool, train, route = self._remedies.pool, self._remedies.train, self._route
-        confirmed = [item for item in self._catalogue.items() if item.verdict is not None and item.verdict.confirmed]
-        problem = None
-        if pool is None and train is None:
-            problem = (
-                "There is nothing to retrain on yet. Give the Explorer a pool of examples to add from, "
-                "Explorer(..., pool=failviz.evaluate(model, pool_set)), or the training examples, train=."
-            )
-        source = getattr(pool, "source", None)
-        return {
-            "pool": None if pool is None else {"n": pool.n_examples, "unit": self._unit, "source": _kind(source)},
-            "problem": problem,
-            "route": None if route is None else {"kind": route.kind, "name": route.name},
-            "n_confirmed": len(confirmed),
-            "budget": self._remedies.budget(target, slice),
-            "remedies": self._remedies.offered(target, slice, self._unit),
-        }
-
-    def draw_up(
-        self,
-        target: str = "slice",
-        slice: str | None = None,
-        remedy: str = "direction",
-        budget: int | None = None,
-        thrown_out: Sequence[int] = (),
-        control: bool = True,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> dict[str, Any]:
-        """Command "plan": what a retraining would add, for the person to look through; nothing runs yet."""
-        plan = self._planned(target, slice, remedy, budget, thrown_out, control)
-        if should_stop():
-            raise Cancelled
-        self._plan = plan
-        pool = self._remedies.pool
-        examples: list[dict[str, Any]] = []
-        if plan.additions and pool is not None:
-            shown = list(plan.additions.items())[:MOST_SHOWN]
-            rows = pool.rows_of([example for example, _ in shown])
-            examples = [
-                {"row": int(row), "id": example, "label": plan.class_names[label], "score": None}
-                for row, (example, label) in zip(rows, shown, strict=True)
-            ]
-        return {
-            "title": plan.name,
-            "reason": plan.reason,
-            "n": len(plan.additions) or len(plan.weights),
-            "n_thrown_out": len(set(thrown_out)),
-            "targets": self._targets(plan),
-            "by_label": [{"name": name, "count": n} for name, n in plan.by_label.items()],
-            "cautions": list(plan.cautions),
-            "examples": examples,
-        }
-
-    def _planned(
-        self,
-        target: str,
-        slice: str | None,
-        remedy: str,
-        budget: int | None,
-        thrown_out: Sequence[int],
-        control: bool,
-    ) -> RetrainPlan:
-        pool = self._remedies.pool
-        bad = [row for row in thrown_out if pool is None or row >= pool.n_examples]
-        if bad:
-            raise Refusal(f"there is no row {bad[0]} in the pool.")
-        out = [] if pool is None else pool.ids[np.asarray(thrown_out, dtype=np.int64)].tolist()
-        return self._remedies.plan(target, slice, remedy, budget, out, control)
-
-    def pool_thumbnails(
-        self, rows: Sequence[int], size: int = 64, should_stop: Callable[[], bool] = lambda: False
-    ) -> Reply:
-        """Command "pool_thumbnails": as "thumbnails", of the pool."""
-        if self._remedies.pool is None:
-            raise Refusal("there is no pool to show: Explorer(..., pool=evaluation).")
-        return self._pool_thumbnails.reply(rows, size, should_stop)
-
-    def _targets(self, plan: RetrainPlan) -> list[dict[str, str]]:
-        items = [item for item in self._catalogue.items() if is_target(item, plan)]
-        return [{"key": item.key, "name": item.slice.name} for item in items]
-
     # -- running ---------------------------------------------------------------------------
 
-    def press_retrain(self, **choices: Any) -> dict[str, Any]:
+    def press_retrain(self, should_stop: Callable[[], bool] = lambda: False, **choices: Any) -> dict[str, Any]:
         """Command "run": draw the plan up and run the person's code with it."""
         plan = self._planned(**choices)
         if self._route is None:
             raise Refusal("there is no retraining code yet: decorate a function with @explorer.on_retrain.")
-        self._plan = plan
-        run = self._runs.start(plan, self._route)
+        if should_stop():
+            raise Cancelled
+        self._drawn = plan
+        items = [] if choices["remedy"] == OWN else self._remedies.targets(choices["target"], choices["slice"])
+        keys = [item.key for item in items if item.slice.name in plan.targets] or self._keys(plan)
+        run = self._runs.start(plan, self._route, targets=keys)
         return {"number": run.number, "message": f"run {run.number} has started"}
 
     def stop_run(self, number: int) -> dict[str, str]:
@@ -238,7 +153,7 @@ class Retraining:
         revision = self.revisions["runs"]
         return {"revision": revision, "runs": [in_table(run) for run in reversed(self._runs.all())]}
 
-    def run_detail(self, number: int) -> dict[str, Any]:
+    def run_detail(self, number: int, should_stop: Callable[[], bool] = lambda: False) -> dict[str, Any]:
         """Command "run_detail": one run with its loss curve, its log and, once an arm has ended, what it changed."""
         run = self._runs.get(number)
         row = in_table(run)
@@ -252,14 +167,16 @@ class Retraining:
             "reason": run.plan.reason,
             "traceback": run.traceback,
             "log": run.log[-_LOG_SHOWN:],
-            "targets": self._targets(run.plan),
+            "targets": self._targets(run.targets),
             "curves": curves,
-            "results": None
-            if run.is_going or not run.predictions
-            else table(self._comparison(run), self._catalogue.items(), run.plan, self._unit),
+            "results": self._results(run) if run.has_results and not run.is_going else None,
         }
 
     # -- comparing -------------------------------------------------------------------------
+
+    def _results(self, run: Run) -> dict[str, Any]:
+        comparison = self._comparison(run)
+        return table(comparison, self._catalogue.items(), run.targets, self._unit, self._evaluation)
 
     def _comparison(self, run: Run) -> Comparison:
         """Before and after on every slice of the list, remembered until the list or the run changes."""
@@ -292,7 +209,3 @@ class Retraining:
                 raise Refusal("there is no slice to show: choose one.")
             chosen = self._catalogue.get(slice).slice.is_member
         return changed_examples(self._evaluation, after, chosen, change, offset, limit)
-
-
-def _kind(source: Any) -> str | None:
-    return None if source is None else str(source.kind)

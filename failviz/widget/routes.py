@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import linecache
 import signal
+import symtable
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -48,8 +49,9 @@ def function_route(function: Callable[[Any, Any], Any], *, on_main: bool = False
 def cell_route(source: str, name: str, shell: Any, *, on_main: bool = False) -> Route:
     """Run the source of a cell with `plan` and `ctx` among the names of the notebook.
 
-    The value of its last expression is the result. A control arm runs on a copy of these names, so that afterwards
-    they hold what the plan itself made.
+    The value of its last expression is the result. Functions of other cells that the cell calls see the same `plan`
+    and `ctx`. Afterwards both are what they were before, and what a control arm assigned is taken back, so that the
+    notebook holds what the plan itself made.
 
     Raises
     ------
@@ -65,13 +67,26 @@ def cell_route(source: str, name: str, shell: Any, *, on_main: bool = False) -> 
     lines = source.splitlines(keepends=True)
     linecache.cache[where] = (len(source), None, lines, where)  # so that a traceback shows its lines
     last = compile(ast.Expression(tree.body[-1].value), where, "eval")  # type: ignore[attr-defined]
+    assigned = [
+        symbol.get_name()
+        for symbol in symtable.symtable(source, where, "exec").get_symbols()
+        if symbol.is_assigned() or symbol.is_imported()
+    ]
     body = compile(ast.Module(tree.body[:-1], type_ignores=[]), where, "exec")
 
     def call(plan: Any, context: Any, is_control: bool) -> Any:
-        names = dict(shell.user_ns) if is_control else shell.user_ns
+        names = shell.user_ns
+        before = dict(names)
         names.update(plan=plan, ctx=context)
-        exec(body, names)  # the person's own code, in the person's own names
-        return eval(last, names)
+        try:
+            exec(body, names)  # the person's own code, in the person's own names
+            return eval(last, names)
+        finally:
+            for name in ["plan", "ctx", *(assigned if is_control else ())]:
+                if name in before:
+                    names[name] = before[name]
+                else:
+                    names.pop(name, None)
 
     return Route("cell", name, call, on_main)
 
@@ -127,6 +142,8 @@ def _interruptible(job: Callable[[], None]) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         job()
+    except KeyboardInterrupt:  # a second one, while the first was being written down
+        pass
     finally:
         signal.signal(signal.SIGINT, before)
 

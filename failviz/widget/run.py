@@ -36,6 +36,8 @@ class Run:
         What the retraining code returned in this kernel; empty for runs of an earlier one.
     predictions : dict of {arm: int64 array (n,)}
         Of the new models on the Explorer's examples.
+    targets : list of str
+        Keys, on the Explorer's list, of the slices it is meant to mend.
     error, traceback : str or None
     log : str
         What the retraining code printed.
@@ -48,7 +50,8 @@ class Run:
             record.status,
             record.seconds,
         )
-        self.plan = RetrainPlan.from_dict(record.plan)
+        self.plan, self.targets = RetrainPlan.from_dict(record.plan), record.targets
+        self.has_results = record.has_results
         self.error, self.traceback, self.log, self.curves = record.error, record.traceback, record.log, record.curves
         self.models: dict[str, Any] = {}
         self.evaluations: dict[str, Evaluation] = {}
@@ -96,8 +99,12 @@ class Run:
         """Before and after on the Explorer's examples, for the arms that finished."""
         if not self.predictions:
             raise ValueError(f"run {self.number} has no result to compare: it is {self.status}.")
-        used = self.plan.used_ids if self.plan.used_hash == self._evaluation.hash else ()
-        return compare(self._evaluation, self.predictions, slices, used=used)
+        return compare(self._evaluation, self.predictions, slices, used=self.plan)
+
+    def forget(self) -> None:
+        """Let go of the models and Evaluations of this run; what they predicted is kept."""
+        self.models.clear()
+        self.evaluations.clear()
 
     def __repr__(self) -> str:
         return f"Run {self.number}: {self.plan.name}, {self.status}"
@@ -122,7 +129,7 @@ class RunContext:
 
         Parameters
         ----------
-        at : float in [0, 1], or the Progress that `failviz.retrain` reports
+        at : float in [0, 1], or what `failviz.retrain` and `failviz.evaluate` report as progress
         words : str, optional
             What is being done.
         loss, validation : float, optional
@@ -131,8 +138,10 @@ class RunContext:
         if self.cancelled:
             raise RunCancelled
         if at is not None and not isinstance(at, int | float):
-            words, loss = words or at.words, at.loss if loss is None else loss
-            validation = at.validation_loss if validation is None else validation
+            words = words or at.words
+            if not getattr(at, "is_judging", False):  # else the points of the batch before come again
+                loss = at.loss if loss is None else loss
+                validation = at.validation_loss if validation is None else validation
             at = at.share
         index, count = self._place
         if at is not None:

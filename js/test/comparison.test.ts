@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { announcement } from "../src/core/announce";
-import { columnsOf, headline, reachOf, rowsOf, sections, toggled } from "../src/core/comparison";
-import { ago, duration, interval, points } from "../src/core/format";
+import { columnsOf, headline, ownBasis, reachOf, rowsOf, sections, toggled, versusLines } from "../src/core/comparison";
+import { ago, digitsOf, duration, interval, points } from "../src/core/format";
 import type { Cell, ResultRow, Run, RunDetail } from "../src/core/retraining";
 import { apart } from "../src/parts/losscurve";
 import { routeNote } from "../src/parts/runbar";
 
-const cell = (arm: string, change: number | null = -0.22): Cell => ({
-  arm, after: change === null ? null : 0.4 + change, change, low: change === null ? null : change - 0.08, high: change === null ? null : change + 0.08, fixed: 3, broken: 1, verdict: "better",
+const cell = (arm: string, change: number | null = -0.22, extra: Partial<Cell> = {}): Cell => ({
+  arm, n: 60, before: 0.4, after: change === null ? null : 0.4 + change, change, low: change === null ? null : change - 0.08, high: change === null ? null : change + 0.08, fixed: 3, broken: 1, verdict: "better", ...extra,
 });
 
 const row = (group: ResultRow["group"], name: string, cells: Cell[], extra: Partial<ResultRow> = {}): ResultRow => ({
@@ -15,18 +15,44 @@ const row = (group: ResultRow["group"], name: string, cells: Cell[], extra: Part
 });
 
 const run = (number: number, extra: Partial<Run> = {}): Run => ({
-  number, title: `plan ${number}`, status: "done", started: "2025-03-01T12:00:00Z", seconds: 6, n_added: 20, arms: ["plan"], share: 1, doing: null, error: null, ...extra,
+  number, title: `plan ${number}`, status: "done", started: "2025-03-01T12:00:00Z", seconds: 6, n_added: 20, arms: ["plan"], share: 1, doing: null, error: null, has_results: true, ...extra,
 });
 
 const detail = (number: number, arms: string[], rows: ResultRow[]): RunDetail => {
-  const { n_added: _, arms: __, ...facts } = run(number);
-  return { ...facts, reason: "", traceback: null, log: "", targets: [], curves: [], results: { note: "", arms, rows } };
+  const { n_added: _, arms: __, has_results: ___, ...facts } = run(number);
+  return { ...facts, reason: "", traceback: null, log: "", targets: [], curves: [], results: { note: "", arms, rows, versus: null } };
 };
 
 describe("a change of an error rate", () => {
   it("has a true minus in its points and in its interval", () => {
     expect([points(-0.22, 0), points(0.03, 0), points(0.001, 0), points(null, 0)]).toEqual(["−22 pts", "+3 pts", "±0 pts", ""]);
     expect([interval(-0.3, -0.14), interval(-0.001, 0.05), interval(null, 0.1)]).toEqual(["[−30, −14]", "[0, 5]", ""]);
+  });
+
+  it("has a decimal where there are a thousand examples or more", () => {
+    expect([digitsOf(999), digitsOf(1000)]).toEqual([0, 1]);
+    expect([points(-0.014, 0, 1), points(0.03, 0, 1), points(-0.0004, 0, 1)]).toEqual(["−1.4 pts", "+3.0 pts", "±0 pts"]);
+    expect([interval(-0.022, -0.006, 1), interval(-0.0004, 0.1, 1)]).toEqual(["[−2.2, −0.6]", "[0, 10.0]"]);
+  });
+
+  it("of the plan against a control is a line for each of the first four rows", () => {
+    const line = (name: string, n: number, change: number | null) => ({ name, key: null, n, change, low: change && change - 0.08, high: change && change + 0.08, verdict: "better" as const });
+    const rows = [line("all images", 4000, -0.014), line("sneakers on grass", 64, -0.12), line("nothing", 0, null), line("f3", 9, 0.1), line("f4", 9, 0.1)];
+    expect(versusLines({ arm: "random", rows })).toEqual([
+      "Plan against random: all images −1.4 pts [−9.4, 6.6], better",
+      "Plan against random: sneakers on grass −12 pts [−20, −4], better",
+      "Plan against random: nothing has no examples",
+      "Plan against random: f3 +10 pts [2, 18], better",
+    ]);
+  });
+
+  it("says what it is of where its row says something else", () => {
+    const row = { n: 727, before: 0.121 };
+    expect(ownBasis({ n: 710, before: 0.118 }, row)).toBe("of 710, before 11.8%");
+    expect(ownBasis({ n: 727, before: 0.25 }, row)).toBe("of 727, before 25.0%");
+    expect(ownBasis({ n: 3969, before: 0.118 }, row)).toBe("of 3,969, before 11.8%");
+    expect(ownBasis({ n: 0, before: null }, row)).toBe("of 0");
+    expect(ownBasis({ ...row }, row)).toBe("");
   });
 
   it("is drawn on one scale for all, never narrower than ten points", () => {
@@ -62,7 +88,13 @@ describe("runs in one table", () => {
       [-0.22, 0, 0.3],
       [null, null, 0.1],
     ]);
-    expect(rows[2]!.before).toBe(0.4);
+  });
+
+  it("keep the n and the rate before of the first that names a row; every cell has its own", () => {
+    const other = detail(3, ["plan"], [row("slice", "f0", [cell("plan", -0.1, { n: 43, before: 0.3 })], { n: 43, before: 0.3 }), row("slice", "f9", [cell("plan")], { n: 9 })]);
+    const [, f0, , f9] = rowsOf([second, other]);
+    expect([f0!.n, f0!.before, f9!.n]).toEqual([60, 0.4, 9]);
+    expect(f0!.cells.map((one) => ownBasis(one!, f0!))).toEqual(["", "", "of 43, before 30.0%"]);
   });
 
   it("leave what the kernel sent as it was", () => {

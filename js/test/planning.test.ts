@@ -4,7 +4,7 @@ import { rested } from "../src/core/rested";
 import type { PlanArgs } from "../src/core/retraining";
 import type { Wire } from "../src/core/rpc";
 import type { Store, ViewName } from "../src/core/store";
-import { budgetOf, placeOf, takeBack, throwOut } from "../src/core/thrown";
+import { budgetOf, placeOf, recall, takeBack, throwOut } from "../src/core/thrown";
 import { createConnection } from "../src/data/connection";
 import { createPlanning } from "../src/data/plan";
 import { createRuns } from "../src/data/runs";
@@ -22,6 +22,13 @@ describe("thrown out examples", () => {
     expect(thrown.get(placeOf("slice", "f1"))).toBeUndefined();
     expect(throwOut(thrown, placeOf("slice", "f0"), 7)).toBe(thrown);
     expect(takeBack(thrown, placeOf("slice", "f0")).get(placeOf("confirmed", null))).toEqual([1]);
+  });
+
+  it("begin with what the kernel has kept, unless the view knows better", () => {
+    const thrown = recall(new Map(), "slice f0", [7]);
+    expect(thrown.get("slice f0")).toEqual([7]);
+    expect(recall(throwOut(thrown, "slice f0", 9), "slice f0", [7]).get("slice f0")).toEqual([7, 9]);
+    expect(recall(takeBack(thrown, "slice f0"), "slice f0", [7]).get("slice f0")).toEqual([]);
   });
 });
 
@@ -63,8 +70,8 @@ function opened() {
   let heard: Heard = () => {};
   const remedy = (key: string, uses_budget = true, available = true) => ({ key, label: key, does: "", uses_budget, available, why: available ? null : "no" });
   const setup = {
-    pool: { n: 200, unit: "images", source: "image" }, problem: null, route: { kind: "function", name: "fix" }, n_confirmed: 2, budget: 50,
-    remedies: [remedy("direction"), remedy("random"), remedy("weights", false), remedy("loss", true, false)],
+    pool: { n: 200, unit: "images", source: "image" }, problem: null, route: { kind: "function", name: "fix" }, n_confirmed: 2, budget: 50, thrown_out: [] as number[],
+    remedies: [remedy("direction"), remedy("random"), remedy("own", false), remedy("loss", true, false)],
   };
   const runs = { revision: 1, runs: [] as unknown[] };
   const answers: Record<string, unknown> = { retraining: setup, runs, run: { number: 1, message: "run 1 has started" } };
@@ -146,6 +153,44 @@ describe("planning", () => {
     expect(plans().at(-1)).toMatchObject({ slice: "f0", thrown_out: [] });
   });
 
+  it("asks for no plan before it knows what was thrown out earlier", async () => {
+    const { store, planning, setup, plans, rest } = opened();
+    setup.thrown_out = [5, 6];
+    await rest();
+    expect(plans()).toMatchObject([{ slice: "f0", thrown_out: [5, 6] }]);
+    planning.takeBack();
+    await rest();
+    expect(plans().at(-1)).toMatchObject({ slice: "f0", thrown_out: [] });
+    setup.thrown_out = [8];
+    store.activeSlice.value = "f1";
+    await rest();
+    store.activeSlice.value = "f0";
+    await rest();
+    expect(plans().slice(2)).toMatchObject([{ slice: "f1", thrown_out: [8] }, { slice: "f0", thrown_out: [] }]);
+  });
+
+  it("asks again when the notebook's own plan is another", async () => {
+    const { store, planning, setup, plans, answerPlan, rest } = opened();
+    planning.wishedRemedy.value = "own";
+    await rest();
+    await answerPlan(9);
+    setup.remedies = setup.remedies.map((one) => ({ ...one, does: "another" }));
+    store.revisions.value = { runs: 1 };
+    await rest();
+    expect(plans().length).toBe(2);
+  });
+
+  it("shows no plan of a slice that the person has left", async () => {
+    const { store, planning, lastPlan, say, plan, rest } = opened();
+    await rest();
+    const old = lastPlan();
+    store.view.value = "map";
+    store.activeSlice.value = "f1";
+    say(old, plan(50));
+    await rest();
+    expect(planning.plan.value).toBeNull();
+  });
+
   it("does not ask again for a plan that is there", async () => {
     const { store, planning, plans, answerPlan, rest } = opened();
     await rest();
@@ -160,9 +205,11 @@ describe("planning", () => {
 
   it("sends no budget and no control where the remedy has none", async () => {
     const { planning, plans, rest } = opened();
-    planning.wishedRemedy.value = "weights";
+    planning.wishedRemedy.value = "own";
+    planning.throwOut(3);
     await rest();
-    expect(plans().at(-1)).toMatchObject({ remedy: "weights", budget: null, control: false });
+    expect(plans().at(-1)).toMatchObject({ remedy: "own", budget: null, thrown_out: [3], control: false });
+    expect(planning.controllable.value).toBe(false);
     planning.wishedRemedy.value = "random";
     await rest();
     expect(plans().at(-1)).toMatchObject({ remedy: "random", budget: 50, control: false });
@@ -210,7 +257,7 @@ describe("planning", () => {
 });
 
 describe("runs", () => {
-  const run = (number: number, status: string) => ({ number, title: "", status, started: "", seconds: null, n_added: 1, arms: ["plan"], share: null, doing: null, error: null });
+  const run = (number: number, status: string, has_results = status === "done") => ({ number, title: "", status, started: "", seconds: null, n_added: 1, arms: ["plan"], share: null, doing: null, error: null, has_results });
 
   it("are starting from the press until the list knows them", async () => {
     const { store, list, runs, planning, rest } = opened();
@@ -235,6 +282,21 @@ describe("runs", () => {
     expect(list.shown.value).toEqual([3, 1]);
     list.compare(1);
     expect(list.shown.value).toEqual([1]);
+  });
+
+  it("can be shown wherever an arm has ended, whatever became of the run", async () => {
+    const { store, list, runs, rest } = opened();
+    runs.runs = [run(4, "cancelled", true), run(3, "failed"), run(2, "interrupted", true), run(1, "done")];
+    store.view.value = "compare";
+    await rest();
+    expect(list.shown.value).toEqual([1]);
+    for (const number of [4, 3, 2]) list.toggle(number);
+    expect(list.shown.value).toEqual([4, 2, 1]);
+    runs.runs = [run(4, "cancelled", true), run(3, "failed")];
+    list.compare(4);
+    store.revisions.value = { runs: 1 };
+    await rest();
+    expect(list.shown.value).toEqual([4]);
   });
 
   it("are stopping until the kernel says otherwise", async () => {

@@ -392,7 +392,7 @@ def test_the_weights_of_the_best_epoch_are_returned_and_patience_ends_the_rest()
     )  # a good model, which the plan then spoils
     reports = []
     best = quiet(start, plan, train, pool, epochs=6, on_progress=reports.append, **settings)
-    ends = [report for report in reports if report.batch == report.n_batches]
+    ends = [report for report in reports if report.batch == report.n_batches and not report.is_judging]
     losses = [report.validation_loss for report in ends]
     assert losses == sorted(losses) and reports[0].validation_loss is None
     found = evaluate(best, validation, progress=False)
@@ -826,3 +826,12 @@ def test_settings_that_are_no_numbers_are_refused(name, value):
 
 def test_progress_is_a_share_between_0_and_1():
     assert Progress(3, 3, 7, 7, 0.1).share == 1 and Progress(1, 4, 1, 2, 0.1).share == 0.125
+
+
+def test_a_pool_that_hides_its_labels_is_known_by_those_of_the_additions():
+    train, pool = Rows(30), Rows(60, seed=2)
+    plan = adding(pool, rows=range(20))
+    hidden = [pool[row] for row in range(len(pool))]  # a list has neither labels nor targets
+    quiet(net(), plan, train, hidden, epochs=1)
+    with pytest.raises(ValueError, match="items that it adds have another label here"):
+        quiet(net(), plan, train, [(x, (y + 1) % 3) for x, y in hidden], epochs=1)

@@ -13,7 +13,7 @@ from widget_cases import GrassFinder, Wire, after_retraining, make_evaluation, m
 from failviz.annotations import Annotations
 from failviz.evaluation import Evaluation
 from failviz.interventions import Progress, RetrainPlan, select
-from failviz.widget import Explorer
+from failviz.widget import Explorer, runs
 from failviz.widget.protocol import Refusal
 from failviz.widget.run import RunCancelled
 
@@ -251,6 +251,7 @@ def test_runs_come_back_in_the_next_session_and_can_be_compared(
     before = explorer.run_detail(run.number)["results"]
     explorer.close()
     notes.close()
+    runs._OF_FILE.clear()  # as in a new kernel
 
     again = Annotations(tmp_path / "a.sqlite", evaluation)
     later = open_explorer(evaluation, GrassFinder(), again, pool=make_pool())
@@ -304,3 +305,192 @@ def test_the_changed_examples_are_those_that_changed(explorer: Explorer) -> None
         explorer.changed(number, "loss")
     with pytest.raises(Refusal, match="no run 99"):
         explorer.changed(99)
+
+
+# -- what must not go wrong ----------------------------------------------------------------
+
+
+def test_code_that_exits_is_a_failed_run_with_its_traceback(bare: Explorer) -> None:
+    @bare.on_retrain
+    def fix(plan: RetrainPlan, ctx: Any) -> Any:
+        raise SystemExit("no GPU")
+
+    run = bare.start_run(select(make_pool(), by="random", budget=3), wait=True)
+    assert (run.status, run.error) == ("failed", "SystemExit: no GPU")
+    assert 'SystemExit("no GPU")' in str(run.traceback)
+
+
+def test_a_broken_character_in_the_log_locks_nothing(tmp_path: Path, open_explorer: Callable[..., Explorer]) -> None:
+    evaluation = make_evaluation()
+    notes = Annotations(tmp_path / "a.sqlite", evaluation)
+    explorer = open_explorer(evaluation, GrassFinder(), notes, pool=make_pool())
+
+    @explorer.on_retrain
+    def fix(plan: RetrainPlan, ctx: Any) -> Any:
+        print("caf\udce9")
+        return after_retraining(evaluation, 3)
+
+    run = explorer.start_run(select(make_pool(), by="random", budget=3), wait=True)
+    assert run.status == "done"
+    notes.draw(["img-1"], "still open for labels")
+    assert explorer.run_detail(run.number)["log"] == "caf\udce9\n"
+    notes.close()
+
+
+def test_a_file_that_vanishes_in_a_run_costs_the_record_and_not_the_result(
+    tmp_path: Path, open_explorer: Callable[..., Explorer]
+) -> None:
+    evaluation = make_evaluation()
+    notes = Annotations(tmp_path / "a.sqlite", evaluation)
+    explorer = open_explorer(evaluation, GrassFinder(), notes, pool=make_pool())
+
+    @explorer.on_retrain
+    def fix(plan: RetrainPlan, ctx: Any) -> Any:
+        (tmp_path / "a.sqlite").unlink()
+        return "model", after_retraining(evaluation, 3)
+
+    run = explorer.start_run(select(make_pool(), by="random", budget=3), wait=True)
+    assert run.status == "done" and run.models == {"plan": "model"}
+    assert "was removed; make a new Explorer to go on" in run.log
+    notes.close()
+
+
+def test_a_model_is_kept_even_when_its_evaluation_does_not_fit(bare: Explorer) -> None:
+    bare.on_retrain(lambda plan, ctx: ("hours of work", make_pool()))
+    run = bare.start_run(select(make_pool(), by="random", budget=3), wait=True)
+    assert run.status == "failed" and "under the same ids" in str(run.error)
+    assert run.models == {"plan": "hours of work"}
+    run.forget()
+    assert run.models == {}
+
+
+def test_one_model_for_two_arms_is_refused(bare: Explorer) -> None:
+    model = object()
+    bare.on_retrain(lambda plan, ctx: (model, after_retraining(bare.evaluation, 3)))
+    run = bare.start_run(select(make_pool(), by="loss", budget=3, controls=["random"]), wait=True)
+    assert run.status == "failed" and "train a copy" in str(run.error)
+    assert run.has_results  # the plan's own arm was whole
+    assert bare.run_detail(run.number)["results"]["arms"] == ["plan"]
+    assert bare.run_table()["runs"][0]["has_results"]
+
+
+def test_cancelling_after_the_code_has_returned_keeps_its_result(bare: Explorer) -> None:
+    @bare.on_retrain
+    def fix(plan: RetrainPlan, ctx: Any) -> Any:
+        bare.runs[-1].cancel()
+        return after_retraining(bare.evaluation, 3)
+
+    run = bare.start_run(select(make_pool(), by="random", budget=3), wait=True)
+    assert run.status == "done" and set(run.predictions) == {"plan"}
+
+
+def test_who_watches_cannot_stop_who_runs(bare: Explorer) -> None:
+    def broken(change: Any) -> None:
+        raise RuntimeError("an observer is broken")
+
+    bare.on_retrain(lambda plan, ctx: after_retraining(bare.evaluation, 3))
+    bare.observe(broken, "revisions")
+    run = bare.start_run(select(make_pool(), by="random", budget=3), wait=True)
+    bare.unobserve(broken, "revisions")
+    assert run.status == "done"
+
+
+def test_examples_without_labels_are_refused_before_anything_runs(open_explorer: Callable[..., Explorer]) -> None:
+    evaluation = make_evaluation(labels=None)
+    pool = make_pool()
+    explorer = open_explorer(evaluation, pool=pool)
+    assert "is not known" in explorer.remedies()["problem"]
+    explorer.on_retrain(lambda plan, ctx: 1 / 0)
+    with pytest.raises(Refusal, match="need labels and predictions"):
+        explorer.start_run(select(pool, by="random", budget=3))
+    assert explorer.runs == []
+
+
+def test_one_run_at_a_time_even_when_the_annotations_were_opened_twice(
+    tmp_path: Path, open_explorer: Callable[..., Explorer]
+) -> None:
+    evaluation, goes_on = make_evaluation(), threading.Event()
+    both = [Annotations(tmp_path / "a.sqlite", evaluation) for _ in range(2)]
+    first, second = (open_explorer(evaluation, GrassFinder(), notes, pool=make_pool()) for notes in both)
+
+    def fix(plan: RetrainPlan, ctx: Any) -> Any:
+        goes_on.wait(20)
+        return after_retraining(evaluation, 3)
+
+    for explorer in (first, second):
+        explorer.on_retrain(fix)
+    plan = select(make_pool(), by="random", budget=3)
+    run = first.start_run(plan)
+    with pytest.raises(Refusal, match="still going on"):
+        second.start_run(plan)
+    goes_on.set()
+    assert run.wait(20)
+    for notes in both:
+        notes.close()
+
+
+def test_what_was_thrown_out_is_there_in_the_next_session(
+    tmp_path: Path, open_explorer: Callable[..., Explorer]
+) -> None:
+    evaluation = make_evaluation()
+    notes = Annotations(tmp_path / "a.sqlite", evaluation)
+    explorer = open_explorer(evaluation, GrassFinder(), notes, pool=make_pool())
+    rows = [example["row"] for example in explorer.draw_up(**choices(explorer))["examples"]][:3]
+    explorer.draw_up(**choices(explorer, thrown_out=rows))
+    explorer.close()
+    runs._OF_FILE.clear()
+    later = open_explorer(evaluation, GrassFinder(), notes, pool=make_pool())
+    assert later.remedies("slice", later.active_slice)["thrown_out"] == rows
+    assert later.remedies("confirmed", None)["thrown_out"] == []
+    later.draw_up(**choices(later))
+    assert later.remedies("slice", later.active_slice)["thrown_out"] == []
+    notes.close()
+
+
+def test_a_plan_of_the_notebook_is_offered_and_not_overwritten_by_the_screen(bare: Explorer) -> None:
+    mine = select(make_pool(), by="loss", budget=5)
+    bare.plan = mine
+    bare.draw_up(**choices(bare))
+    assert bare.plan is mine
+    assert next(iter(offered(bare))) == "own"
+    shown = bare.draw_up(**choices(bare, remedy="own", budget=None))
+    assert [example["id"] for example in shown["examples"]] == list(mine.additions)
+    less = bare.draw_up(**choices(bare, remedy="own", budget=None, thrown_out=[shown["examples"][0]["row"]]))
+    assert less["n"] == 4
+    bare.plan = None
+    assert "own" not in offered(bare)
+    assert "set no plan" in Wire(bare).ask("plan", choices(bare, remedy="own", budget=None))["error"]["message"]
+
+
+def test_targets_stay_targets_under_a_new_name(explorer: Explorer) -> None:
+    number, key = explorer.runs[-1].number, explorer.active_slice
+    explorer.label_slice("sneaker, hardest", name="sneakers on grass")
+    detail = explorer.run_detail(number)
+    assert detail["targets"] == [{"key": key, "name": "sneakers on grass"}]
+    assert [row["name"] for row in detail["results"]["rows"] if row["is_target"]] == ["sneakers on grass"]
+
+
+def test_the_plan_is_compared_with_its_control_too(explorer: Explorer) -> None:
+    versus = explorer.run_detail(explorer.runs[-1].number)["results"]["versus"]
+    assert versus["arm"] == "random"
+    assert [row["name"] for row in versus["rows"]] == ["all images", "sneaker, hardest"]
+    assert versus["rows"][0]["change"] == pytest.approx(-8 / 120)
+
+
+def test_look_alikes_say_what_their_rows_lack(bare: Explorer) -> None:
+    bare.on_retrain(lambda plan, ctx: after_retraining(bare.evaluation, 8))
+    bare.press_retrain(**choices(bare, remedy="nearest", control=False))
+    run = bare.runs[-1]
+    assert run.wait(20)
+    n_used = len(run.plan.used_ids)
+    rows = {row["name"]: row for row in bare.run_detail(run.number)["results"]["rows"]}
+    assert rows["all images"]["n"] == rows["all images"]["cells"][0]["n"] == 120 - n_used
+    assert rows["all images"]["caution"] == f"less {n_used:,} that chose the additions"
+    assert rows["sneaker, hardest"]["n"] == len(bare.in_hand) - n_used  # type: ignore[arg-type]
+
+
+def test_what_is_judged_on_is_not_trained_on(open_explorer: Callable[..., Explorer]) -> None:
+    evaluation = make_evaluation()
+    for name in ("pool", "train"):
+        with pytest.raises(ValueError, match=f"{name} is the Evaluation on the screen"):
+            open_explorer(evaluation, GrassFinder(), **{name: evaluation})

@@ -80,3 +80,27 @@ def test_the_magic_says_which_variable_is_no_explorer() -> None:
 def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(TypeError, match=r"takes a function of \(plan, ctx\), not int"):
         routes.function_route(3)  # type: ignore[arg-type]
+
+
+def test_functions_of_other_cells_see_the_plan_of_their_arm() -> None:
+    notebook = shell()
+    exec("def train():\n    return plan", notebook.user_ns)
+    route = routes.cell_route("made = train()\nmade", "fix", notebook)
+    assert route.call("the plan", None, False) == "the plan"
+    assert route.call("at random", None, True) == "at random"
+    assert notebook.user_ns["made"] == "the plan"
+
+
+def test_the_notebooks_own_plan_is_given_back() -> None:
+    notebook = shell(plan="mine")
+    route = routes.cell_route("1 / plan", "fix", notebook)
+    with pytest.raises(ZeroDivisionError):
+        route.call(0, None, False)
+    assert notebook.user_ns["plan"] == "mine" and "ctx" not in notebook.user_ns
+
+
+def test_what_another_cell_says_during_a_control_stays_said() -> None:
+    notebook = shell()
+    notebook.user_ns["elsewhere"] = lambda: notebook.user_ns.update(said=1)
+    routes.cell_route("elsewhere()\nmade = 2\nmade", "fix", notebook).call(None, None, True)
+    assert notebook.user_ns["said"] == 1 and "made" not in notebook.user_ns

@@ -1,5 +1,6 @@
 // Several runs in one table: a column per run and arm, a row per slice or class, in the order of the kernel.
-import type { Cell, ResultRow, RunDetail } from "./retraining";
+import { digitsOf, interval, percent, points, whole } from "./format";
+import type { Cell, ResultRow, RunDetail, Versus } from "./retraining";
 
 export interface Column {
   key: string;
@@ -21,7 +22,7 @@ export function columnsOf(runs: readonly RunDetail[]): Column[] {
   return runs.flatMap(({ number, title, results }) => (results?.arms ?? []).map((arm) => ({ key: columnKey(number, arm), number, arm, title })));
 }
 
-/** Rows stand where the first run that has them puts them; its rate before is the one that is shown. */
+/** Rows stand where the first run that has them puts them; its n and its rate before are the ones that are shown. */
 export function rowsOf(runs: readonly RunDetail[]): Row[] {
   const columns = columnsOf(runs);
   const rows = new Map<string, Row>();
@@ -30,7 +31,6 @@ export function rowsOf(runs: readonly RunDetail[]): Row[] {
       const name = `${row.group} ${row.key ?? row.name}`;
       const kept = rows.get(name) ?? { ...row, cells: columns.map(() => null) };
       rows.set(name, kept);
-      kept.before ??= row.before;
       // A slice that one run was made for, or learned from, is marked whichever run stands first.
       kept.is_target ||= row.is_target;
       if (!row.held_out) Object.assign(kept, { held_out: false, caution: row.caution });
@@ -62,6 +62,27 @@ export function reachOf(rows: readonly { cells: readonly (Cell | null)[] }[]): n
 /** The targets of a run, or the few first of them, and the whole set: what one wants to know first. */
 export function headline(rows: readonly ResultRow[]): ResultRow[] {
   return [...rows.filter((row) => row.is_target).slice(0, 4), ...rows.filter((row) => row.group === "overall")];
+}
+
+interface Basis {
+  n: number;
+  before: number | null;
+}
+
+/** What a cell is of, where that is not what its row says; a decimal, as the two rates are often close. */
+export function ownBasis(cell: Basis, row: Basis): string {
+  const [own, shown] = [cell, row].map(({ n, before }) => `of ${whole(n)}${before === null ? "" : `, before ${percent(before, 1)}`}`);
+  return own === shown ? "" : own!;
+}
+
+/** "−12 pts [−20, −4]". */
+export function changeWords({ n, change, low, high }: Pick<Cell, "n" | "change" | "low" | "high">): string {
+  return `${points(change, 0, digitsOf(n))} ${interval(low, high, digitsOf(n))}`;
+}
+
+/** "Plan against random: sneakers on grass −12 pts [−20, −4], better", for the first few rows. */
+export function versusLines({ arm, rows }: Versus): string[] {
+  return rows.slice(0, 4).map((row) => `Plan against ${arm}: ${row.name} ${row.change === null ? "has no examples" : `${changeWords(row)}, ${row.verdict}`}`);
 }
 
 export function toggled(shown: readonly number[], number: number): number[] {

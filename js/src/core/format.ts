@@ -9,19 +9,23 @@ export function percent(rate: number | null, digits = 0): string {
   return rate === null ? "–" : `${(rate * 100).toFixed(digits)}%`;
 }
 
+/** Decimals of the rates of n examples: from a thousand on a tenth of a point is more than one of them. */
+export const digitsOf = (n: number): number => (n >= 1000 ? 1 : 0);
+
 /** "[44, 69]": percentage points, as in the sentences that Python writes. */
-export function interval(low: number | null, high: number | null): string {
-  return low === null || high === null ? "" : `[${signed(low)}, ${signed(high)}]`;
+export function interval(low: number | null, high: number | null, digits = 0): string {
+  return low === null || high === null ? "" : `[${signed(low, digits)}, ${signed(high, digits)}]`;
 }
 
-const signed = (share: number): string => `${Math.round(share * 100)}`.replace("-", "−");
+/** With a true minus, and `plus` and `none` where there is none. */
+function signed(share: number, digits: number, plus = "", none = ""): string {
+  const figure = Number((share * 100).toFixed(digits));
+  return figure === 0 ? `${none}0` : (figure < 0 ? "−" : plus) + Math.abs(figure).toFixed(digits);
+}
 
-/** The difference of two rates in points: "+44 pts", with a true minus. */
-export function points(rate: number | null, rest: number | null): string {
-  if (rate === null || rest === null) return "";
-  const difference = Math.round((rate - rest) * 100);
-  const sign = difference > 0 ? "+" : difference < 0 ? "−" : "±";
-  return `${sign}${Math.abs(difference)} pts`;
+/** The difference of two rates in points: "+44 pts". */
+export function points(rate: number | null, rest: number | null, digits = 0): string {
+  return rate === null || rest === null ? "" : `${signed(rate - rest, digits, "+", "±")} pts`;
 }
 
 /** "2 confirmed failures"; nothing tested is not the same as nothing confirmed. */

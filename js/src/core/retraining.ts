@@ -17,19 +17,21 @@ const run = {
   doing: nullable(text),
   error: nullable(text),
 };
-const runItem = record({ ...run, n_added: count, arms: list(text) });
+/** An arm may have ended before its run was cancelled, failed or was interrupted: then there are results. */
+const runItem = record({ ...run, n_added: count, arms: list(text), has_results: flag });
 
-/** Rates and changes are of the error rate: a negative change is for the better. */
-const cell = record({
-  arm: text,
-  after: nullable(real),
+/** Of the error rate: a negative change is for the better. */
+const change = {
+  n: count,
   change: nullable(real),
   low: nullable(real),
   high: nullable(real),
-  fixed: count,
-  broken: count,
   verdict: oneOf("better", "worse", "no clear change"),
-});
+};
+/** Runs may leave out examples of a row, those that chose their additions: each cell has its own n and rate before. */
+const cell = record({ ...change, arm: text, before: nullable(real), after: nullable(real), fixed: count, broken: count });
+/** The plan in the place of after, a control in that of before. */
+const versus = record({ arm: text, rows: list(record({ ...change, name: text, key: nullable(text) })) });
 
 const resultRow = record({
   group: oneOf("overall", "slice", "class"),
@@ -52,6 +54,7 @@ export const retrainingResults = {
     route: nullable(record({ kind: oneOf("function", "cell"), name: text })),
     n_confirmed: count,
     budget: count,
+    thrown_out: list(count),
     remedies: list(remedy),
   }),
   plan: record({
@@ -74,7 +77,7 @@ export const retrainingResults = {
     log: text,
     targets,
     curves: list(record({ arm: text, loss: list(real), validation: list(real) })),
-    results: nullable(record({ note: text, arms: list(text), rows: list(resultRow) })),
+    results: nullable(record({ note: text, arms: list(text), rows: list(resultRow), versus: nullable(versus) })),
   }),
   changed: record({ total: count, examples: list(changed) }),
 } satisfies Record<string, Check<unknown>>;
@@ -88,6 +91,7 @@ export type RunDetail = Checked<Results["run_detail"]>;
 export type Curve = RunDetail["curves"][number];
 export type ResultRow = Checked<typeof resultRow>;
 export type Cell = Checked<typeof cell>;
+export type Versus = Checked<typeof versus>;
 export type Changed = Checked<typeof changed>;
 
 export type Target = "slice" | "confirmed";

@@ -13,10 +13,14 @@ export function throwOut(thrown: Thrown, place: string, row: number): Thrown {
   return rows.includes(row) ? thrown : new Map(thrown).set(place, [...rows, row]);
 }
 
+/** An empty memory is a memory as well: what the kernel kept of earlier does not come back. */
 export function takeBack(thrown: Thrown, place: string): Thrown {
-  const next = new Map(thrown);
-  next.delete(place);
-  return next;
+  return new Map(thrown).set(place, []);
+}
+
+/** The memory of a place begins with what the kernel has kept of earlier; what is known here already wins. */
+export function recall(thrown: Thrown, place: string, rows: readonly number[]): Thrown {
+  return thrown.has(place) ? thrown : new Map(thrown).set(place, rows);
 }
 
 /** What a person typed as a number of examples; null when it is none, or more than there are. */

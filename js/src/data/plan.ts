@@ -5,7 +5,7 @@ import { wordsOf } from "../core/narrow";
 import { rested } from "../core/rested";
 import type { Plan, PlanArgs, Remedy, Setup, Target } from "../core/retraining";
 import type { Store } from "../core/store";
-import { type Thrown, budgetOf, placeOf, takeBack, throwOut } from "../core/thrown";
+import { type Thrown, budgetOf, placeOf, recall, takeBack, throwOut } from "../core/thrown";
 import type { Connection } from "./connection";
 import { type Thumbnails, createThumbnails } from "./thumbnails";
 
@@ -53,6 +53,8 @@ export function createPlanning(store: Store, connection: Connection, going: Read
   const busy = signal(false);
   const pictures = signal<Thumbnails | null>(null);
   let pool = "";
+  /** The place and the choices of the plan that is there or on its way. */
+  let planned = "";
   let asked = "";
 
   const target = computed<Target>(() => (store.activeSlice.value === null ? "confirmed" : wish.value));
@@ -78,6 +80,7 @@ export function createPlanning(store: Store, connection: Connection, going: Read
   });
 
   const fetchSetup = latest(async () => {
+    const here = place.peek();
     const answer = await connection.ask("retraining", { target: target.peek(), slice: slice.peek() });
     if (!answer) return;
     const { result } = answer;
@@ -87,6 +90,7 @@ export function createPlanning(store: Store, connection: Connection, going: Read
       pictures.peek()?.dispose();
       pictures.value = result.pool && createThumbnails(connection, result.pool.source, "pool_thumbnails");
     }
+    thrown.value = recall(thrown.peek(), here, result.thrown_out);
     setup.value = result;
   });
 
@@ -116,19 +120,22 @@ export function createPlanning(store: Store, connection: Connection, going: Read
       if (seen.value) fetchSetup();
     }),
     effect(() => {
-      place.value;
-      plan.value = null;
-      asked = "";
-    }),
-    effect(() => {
       const wanted = args.value;
+      if (planned !== place.value) {
+        planned = place.value;
+        plan.value = null;
+        asked = "";
+        ask.cancel();
+      }
       if (!seen.value) return;
-      const now = wanted ? stamp.value + JSON.stringify({ ...wanted, control: null }) : "";
+      // What was thrown out earlier must be known first: a plan without it would be taken for a change of mind.
+      const known = thrown.value.has(planned);
+      const now = wanted ? stamp.value + JSON.stringify([known, remedy.value, { ...wanted, control: null }]) : "";
       if (now === asked) return;
       asked = now;
       error.value = null;
       busy.value = wanted !== null;
-      if (wanted) ask.run(wanted);
+      if (wanted && known) ask.run(wanted);
       else ask.cancel();
     }),
   ];

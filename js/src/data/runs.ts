@@ -61,9 +61,9 @@ export function createRuns(store: Store, connection: Connection): Runs {
   const starting = computed(() => sending.value || begun.value > (list.value?.[0]?.number ?? 0));
   const stopping = computed(() => (asked.value !== null && asked.value === going.value?.number ? asked.value : null));
   const shown = computed(() => {
-    const ended = (list.value ?? []).filter((run) => !isGoing(run));
-    const picked = chosen.value === null ? ended.filter((run) => run.status === "done").slice(0, 1) : ended.filter((run) => chosen.value!.includes(run.number));
-    return picked.map((run) => run.number);
+    const open = (list.value ?? []).filter((run) => run.has_results);
+    const first = open.find((run) => run.status === "done") ?? open[0];
+    return open.map((run) => run.number).filter((number) => (chosen.value ?? [first?.number]).includes(number));
   });
   const onScreen = computed(() => {
     const view = store.view.value;

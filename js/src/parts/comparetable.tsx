@@ -1,9 +1,9 @@
 // Error rates before and after, a row per slice and class, a column per run and arm.
 import { type Row, columnsOf, reachOf, rowsOf, sections } from "../core/comparison";
-import { percent, whole } from "../core/format";
+import { digitsOf, percent, whole } from "../core/format";
 import type { RunDetail } from "../core/retraining";
 import { Button } from "./button";
-import { ChangeCell } from "./change";
+import { Caution, ChangeCell } from "./change";
 
 interface Props {
   runs: readonly RunDetail[];
@@ -64,7 +64,6 @@ export function CompareTable({ runs, active, onChoose }: Props) {
 
 function Line({ row, reach, active, onChoose }: { row: Row; reach: number; active: boolean; onChoose(slice: string): void }) {
   const slice = row.group === "slice" ? row.key : null;
-  const caution = row.caution ?? (row.held_out ? null : "not held out");
   return (
     <tr
       data-testid="compare-row"
@@ -83,13 +82,13 @@ function Line({ row, reach, active, onChoose }: { row: Row; reach: number; activ
           </Button>
         )}
         {row.is_target && <span class="fv-muted"> target</span>}
-        {caution !== null && <p class={row.held_out ? "fv-muted" : "fv-warn"}>{caution}</p>}
+        <Caution row={row} />
       </th>
       <td class="fv-figure">{whole(row.n)}</td>
-      <td class="fv-figure">{percent(row.before)}</td>
+      <td class="fv-figure">{percent(row.before, digitsOf(row.n))}</td>
       {row.cells.map((cell, i) => (
         <td key={i}>
-          <ChangeCell cell={cell} reach={reach} />
+          <ChangeCell cell={cell} row={row} reach={reach} />
         </td>
       ))}
     </tr>

@@ -1,5 +1,5 @@
 // A rate with its interval on a 0 to 100% track, and the rest of the scope as a tick to compare with.
-import { interval, percent, points } from "../core/format";
+import { interval, percent } from "../core/format";
 
 interface Props {
   rate: number;
@@ -14,9 +14,9 @@ export function IntervalTrack({ rate, low, high, rest }: Props) {
 }
 
 /** A change of a rate, from -reach to reach, with no change as the tick in the middle. */
-export function ChangeTrack({ change, low, high, reach }: { change: number; low: number; high: number; reach: number }) {
+export function ChangeTrack({ label, change, low, high, reach }: { label: string; change: number; low: number; high: number; reach: number }) {
   const at = (value: number) => 0.5 + value / (2 * reach);
-  return <Track label={`${points(change, 0)} ${interval(low, high)}`} at={at(change)} low={at(low)} high={at(high)} tick={0.5} />;
+  return <Track label={label} at={at(change)} low={at(low)} high={at(high)} tick={0.5} />;
 }
 
 /** All four from 0 to 1. */

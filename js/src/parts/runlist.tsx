@@ -1,4 +1,4 @@
-// Every run, newest first; those that are done can be put side by side in the table.
+// Every run, newest first; those with results can be put side by side in the table.
 import { MOST_SHOWN } from "../core/comparison";
 import { ago, duration, percent, whole } from "../core/format";
 import type { Run } from "../core/retraining";
@@ -18,7 +18,7 @@ export function RunList({ loaded }: { loaded: Loaded }) {
         );
         return (
           <li key={run.number} data-testid="run-item" data-run={run.number} data-status={run.status}>
-            {run.status === "done" || isShown ? (
+            {run.has_results ? (
               <label class="fv-check">
                 <input type="checkbox" data-testid="run-shown" checked={isShown} disabled={!isShown && shown.length >= MOST_SHOWN} onChange={() => runs.toggle(run.number)} />
                 {name}

@@ -1,11 +1,17 @@
 // The newest run: how far it is while it goes on, and what came of it.
-import { headline, reachOf } from "../core/comparison";
+import { headline, reachOf, versusLines } from "../core/comparison";
 import { duration, percent, whole } from "../core/format";
 import { type Run, type RunDetail, isGoing } from "../core/retraining";
 import type { Loaded } from "../data/session";
 import { Button } from "./button";
-import { ChangeCell } from "./change";
+import { Caution, ChangeCell } from "./change";
 import { LossCurve } from "./losscurve";
+
+const STOPPED: Partial<Record<Run["status"], string>> = {
+  cancelled: "You cancelled this run",
+  failed: "This run failed",
+  interrupted: "The kernel stopped during this run",
+};
 
 interface Props {
   run: Run;
@@ -15,6 +21,7 @@ interface Props {
 
 export function RunPanel({ run, loaded, onCompare }: Props) {
   const detail = loaded.runs.details.value.get(run.number) ?? null;
+  const stopped = STOPPED[run.status];
   return (
     <section class="fv-run" aria-label={`Run ${run.number}`} data-testid="run-panel" data-status={run.status} data-run={run.number}>
       <div class="fv-bar">
@@ -28,8 +35,12 @@ export function RunPanel({ run, loaded, onCompare }: Props) {
         </p>
       </div>
       {isGoing(run) && <Progress run={run} loaded={loaded} />}
-      {run.status === "cancelled" && <p>{detail?.results ? "You cancelled this run: here is what had ended by then." : "You cancelled this run, so it has no result."}</p>}
-      {run.status === "interrupted" && <p>The kernel stopped during this run, so it has no result.</p>}
+      {stopped && (
+        <p>
+          {stopped}
+          {run.has_results ? ": here is what had ended by then." : ", so it has no result."}
+        </p>
+      )}
       {run.error !== null && (
         <p class="fv-failed" data-testid="run-error">
           {run.error}
@@ -90,11 +101,12 @@ function Summary({ results, onCompare }: { results: NonNullable<RunDetail["resul
             {rows.map((row) => (
               <tr key={row.group + row.name}>
                 <th scope="row">
-                  <b>{row.name}</b> <span class="fv-muted">n {whole(row.n)}</span>
+                  <b>{row.name}</b> <span class="fv-muted">n{"\u00a0"}{whole(row.n)}</span>
+                  <Caution row={row} />
                 </th>
                 {results.arms.map((arm) => (
                   <td key={arm}>
-                    <ChangeCell cell={row.cells.find((cell) => cell.arm === arm) ?? null} before={row.before} reach={reach} />
+                    <ChangeCell cell={row.cells.find((cell) => cell.arm === arm)} row={row} reach={reach} arrow />
                   </td>
                 ))}
               </tr>
@@ -102,6 +114,12 @@ function Summary({ results, onCompare }: { results: NonNullable<RunDetail["resul
           </tbody>
         </table>
       </div>
+      {results.versus &&
+        versusLines(results.versus).map((line) => (
+          <p key={line} data-testid="run-versus">
+            {line}
+          </p>
+        ))}
       {results.note && <p class="fv-muted">{results.note}</p>}
       <Button testid="see-changes" onClick={onCompare}>
         See what changed

@@ -13,7 +13,7 @@ export function CompareView({ session, loaded }: { session: Session; loaded: Loa
     <section class="fv-loop" aria-label="Compare">
       <div class="fv-bar">
         <h2>Compare</h2>
-        <p class="fv-muted">{list?.some((run) => run.status === "done") ? "tick the runs to see side by side, at most three" : ""}</p>
+        <p class="fv-muted">{list?.some((run) => run.has_results) ? "tick the runs to see side by side, at most three" : ""}</p>
       </div>
       {list === null && <p class="fv-quiet">Looking for runs…</p>}
       {list?.length === 0 && <p class="fv-quiet">No run yet. Make one under Retrain.</p>}
@@ -29,6 +29,16 @@ export function CompareView({ session, loaded }: { session: Session; loaded: Loa
               runs.look.value = { ...runs.look.value, of: "slice" };
             }}
           />
+          <div>
+            {shown.map(
+              ({ number, results }) =>
+                results!.note && (
+                  <p key={number} class="fv-muted" data-testid="compare-note">
+                    Run {number}: {results!.note}
+                  </p>
+                ),
+            )}
+          </div>
           <WhatChanged session={session} loaded={loaded} runs={shown} />
         </>
       )}
