@@ -12,7 +12,7 @@ $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("failviz needs Python 3.10 or newer, and this is " + sys.version.split()[0] + ": make PYTHON=python3.11 setup") if sys.version_info < (3, 10) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@echo "Installing failviz and what it needs (a few minutes and about 6 GB, most of it torch)..."
+	@echo "Installing failviz and what it needs (a few minutes and about 7 GB, most of it torch)..."
 	$(BIN)/python -m pip install --quiet --editable '.[fast,dev]'
 	@touch $@
 

@@ -25,6 +25,7 @@ from failviz.discovery.direction_fit import auroc
 from failviz.discovery.spotlight_adam import STEPS, ascend_as_published, barrier_widths
 from failviz.discovery.spotlight_level import N_STEPS, Cloud, Scaling, level_ascent, squared_distances
 from failviz.evaluation import Evaluation
+from failviz.interventions._lookalikes import nearest_in_chunks
 
 CHANCE = 0.003
 """Where both find the same group, the unseen loss of a seed differs either way by up to this share, by chance."""
@@ -176,6 +177,46 @@ def bench_large_class(record: Record, limits: Limits, n: int, d: int) -> None:
     )  # fmt: skip
 
 
+def bench_lookalikes(record: Record, limits: Limits, n: int, d: int) -> None:
+    """The 50 nearest of 100 failures in a pool: ours, faiss (flat) and scikit-learn (brute), the pool in memory.
+
+    Our answer is exact to float64; recall says how much of it the peers' float32 distances find.
+    """
+    import faiss
+    from sklearn.neighbors import NearestNeighbors
+
+    rng = np.random.default_rng(0)
+    pool = rng.normal(size=(n, d)).astype(np.float32)
+    points, rows, k = pool[:100] + rng.normal(size=(100, d)).astype(np.float32), np.arange(n), 50
+    faiss.omp_set_num_threads(1)
+
+    def flat() -> np.ndarray:
+        index = faiss.IndexFlatL2(d)
+        index.add(pool)
+        return index.search(points, k)[1]
+
+    peers = {
+        "ours": lambda: nearest_in_chunks(points, pool, rows, rows, k)[0],
+        "faiss flat": flat,
+        "scikit-learn brute": lambda: (
+            NearestNeighbors(n_neighbors=k, algorithm="brute").fit(pool).kneighbors(points)[1]
+        ),
+    }
+    timing = alternate(peers)
+    exact = timing["ours"].result
+    work = 2 * n * d * len(points) / 1e9
+    for peer, measured in timing.items():
+        recall = np.mean([len(set(a) & set(b)) / k for a, b in zip(measured.result, exact, strict=True)])
+        speed = work / measured.median
+        record.line(
+            f"look-alikes {n}x{d}",
+            f"{peer}: {measured.words()} s, recall {recall:.4f}; {speed:.0f} GFLOP/s ({speed / limits.sgemm:.0%} of "
+            f"sgemm); {timing['faiss flat'].median / measured.median:.2f}x faiss",
+            peer=peer, seconds=measured.seconds, recall=recall, share_of_limit=speed / limits.sgemm,
+        )  # fmt: skip
+        record.expect(recall > 0.999, f"look-alikes {n}x{d}: {peer} finds others than ours")
+
+
 def bench_spotlight_step(record: Record, limits: Limits, n: int, d: int) -> None:
     """One step of the optimiser: the formula as published, the same written for a sphere, ours, and a batch."""
     rows = np.random.default_rng(0).normal(size=(n, d)).astype(np.float32) / np.float32(np.sqrt(d))
@@ -312,6 +353,7 @@ def main() -> int:
         bench_spotlight_step(record, limits, 50_000, 512)
         bench_spotlight_quality(record, limits, 5000, 128, faint=False)
         bench_spotlight_quality(record, limits, 4000, 512, faint=True)
+        bench_lookalikes(record, limits, 100_000, 512)
         bench_directions(record, limits, 5000, 512, published_once=True)
         if arguments.size == "full":
             bench_directions(record, limits, 1000, 1024, published_once=False)
@@ -319,6 +361,7 @@ def main() -> int:
             bench_directions(record, limits, 1280, 1024, published_once=False)
             bench_directions(record, limits, 5000, 1024, published_once=True)
             bench_large_class(record, limits, 20_000, 512)
+            bench_lookalikes(record, limits, 1_000_000, 512)
             bench_spotlight_step(record, limits, 50_000, 2048)
             bench_spotlight_quality(record, limits, 20_000, 512, faint=True)
     return record.finish()

@@ -26,6 +26,16 @@ def wilson(count: float, n: float, level: float = 0.95) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def percent(rate: float, digits: int = 0) -> str:
+    """A rate as people round it, halves up, as the screen does too.
+
+    >>> percent(0.225), percent(0.1845, 1)
+    ('23%', '18.5%')
+    """
+    scale = 10**digits
+    return f"{math.floor(round(100 * rate * scale, 6) + 0.5) / scale:.{digits}f}%"
+
+
 def stratified_hypergeometric(errors_in: np.ndarray, n_in: np.ndarray, errors: np.ndarray, n: np.ndarray) -> float:
     """P(at least as many errors in the slice), were membership independent of error within each stratum.
 

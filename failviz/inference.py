@@ -209,7 +209,13 @@ def _named_encoders(encoders: Any, run: Runner) -> dict[str, Encoder]:
     if isinstance(encoders, Mapping):
         named = dict(encoders)
     else:
-        listed = [encoders] if hasattr(encoders, "encode_images") else list(encoders)
+        listed = [encoders] if hasattr(encoders, "encode_images") or isinstance(encoders, str) else list(encoders)
+        strange = [one for one in listed if not hasattr(one, "encode_images")]
+        if strange:
+            raise TypeError(
+                f"encoders must be encoders, such as encoders.OpenClip(...), not {strange[0]!r:.60}: see "
+                "failviz.encoders."
+            )
         named = {encoder.name: encoder for encoder in listed}
         if len(named) != len(listed):
             raise ValueError(f"two encoders are named alike ({', '.join(named)}): give a dict of name: encoder.")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
+from failviz._statistics import percent
 from failviz.slices import Slice
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Verdict:
         One-sided exact p-value against the scope, and its adjustment for the slices judged
         together (`method` of `verify`); NaN where no test was made.
     confirmed : bool
-        q at most the level asked for, on data the finder has not seen.
+        q at most the level asked for, on data the finder has not seen, with at least 5 members.
     needs : int or None
         About how many more members of the slice a test would need for 80% power at the difference
         observed, or at 10 points where that is less. None when confirmed, when the members are not
@@ -132,8 +133,10 @@ class Verdicts(Sequence[Verdict]):
                 "slice": [v.slice.name for v in self],
                 "found by": [v.slice.method for v in self],
                 "wrong": [f"{v.n_errors} of {v.n}" for v in self],
-                "error rate": [f"{v.error_rate:.0%} [{v.low:.0%}, {v.high:.0%}]" if v.n else "" for v in self],
-                "elsewhere": ["" if math.isnan(v.class_error_rate) else f"{v.class_error_rate:.0%}" for v in self],
+                "error rate": [
+                    f"{percent(v.error_rate)} [{percent(v.low)}, {percent(v.high)}]" if v.n else "" for v in self
+                ],
+                "elsewhere": ["" if math.isnan(v.class_error_rate) else percent(v.class_error_rate) for v in self],
                 "verdict": [v.words for v in self],
             }
         )

@@ -34,6 +34,9 @@ __all__ = [
     "verify",
 ]
 
+FEWEST = 5
+"""Members below which nothing is confirmed, however clear the test."""
+
 GAP_WORTH_FINDING = 0.10
 """A slice is too small to decide when it would not show this much above the rest of its scope."""
 
@@ -83,6 +86,9 @@ def verify(slices: Any, evaluation: Evaluation, q: float = 0.1, *, method: str =
 
     Notes
     -----
+    One wrong example can pass the test where the rest of a class is right, but is no subpopulation: fewer than 5
+    members are never confirmed.
+
     Rows seen by the fit, up to 1%, are left out of members and scope alike; the caution says how
     many. They are known by the content of their embeddings, up to rounding to float16. This cannot
     see the same example through another encoder, augmented or cropped, nor one that fails to be
@@ -98,18 +104,21 @@ def verify(slices: Any, evaluation: Evaluation, q: float = 0.1, *, method: str =
     p = np.array([m.p_value() if test else math.nan for m, test in zip(measured, testable, strict=True)])
     adjust = _statistics.benjamini_hochberg if method == "bh" else _statistics.benjamini_yekutieli
     adjusted = adjust(p)
-    confirmed = np.nan_to_num(adjusted, nan=1.0) <= q
+    sizes = np.array([int(m.n_in.sum()) for m in measured], dtype=np.int64)
+    is_clear = np.nan_to_num(adjusted, nan=1.0) <= q
+    confirmed = is_clear & (sizes >= FEWEST)
     # An unconfirmed slice would be judged beside those already confirmed: the level it would be held to.
     n_tests = max(1, int(testable.sum()))
     price = 1.0 if method == "bh" else _statistics.harmonic(n_tests)
     alpha = min(q, q * (int(confirmed.sum()) + 1) / n_tests) / price
+
+    def needs(i: int) -> int | None:
+        if not testable[i] or confirmed[i]:
+            return None
+        return FEWEST - int(sizes[i]) if is_clear[i] else measured[i].needs(alpha)
+
     return Verdicts(
-        m.verdict(
-            p=float(p[i]),
-            q=float(adjusted[i]),
-            confirmed=bool(confirmed[i]),
-            needs=m.needs(alpha) if testable[i] and not confirmed[i] else None,
-        )
+        m.verdict(p=float(p[i]), q=float(adjusted[i]), confirmed=bool(confirmed[i]), needs=needs(i))
         for i, m in enumerate(measured)
     )
 

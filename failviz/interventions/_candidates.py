@@ -129,9 +129,10 @@ def lookalike_groups(
         used += of.ids[looked_at].tolist()
     used = list(dict.fromkeys(used))
     members = "member" if n_chosen == 1 else "members"
+    half = "" if sample == 1 else f" ({sample:.0%} of the group was looked at, the rest is left to judge by)"
     reason = (
-        f"The pool examples most like {n_chosen:,} {members} of {called(slices)}, with the same label: the {k} "
-        f"nearest of each are {n_distinct(groups, choice.pool.n_examples):,} distinct ones of {n_found:,}."
+        f"The pool examples most like {n_chosen:,} {members} of {called(slices)}, with the same label{half}. Their {k} "
+        f"nearest each are {n_distinct(groups, choice.pool.n_examples):,} different ones, of {n_found:,}."
     )
     return groups, tuple(used), reason
 
@@ -187,9 +188,9 @@ def take_turns(groups: Sequence[Group], budget: int | None, by: str) -> np.ndarr
         why = nowhere.get(by, "lies in the scope of a slice")
         raise ValueError(f"there is nothing to choose from: no pool example that may be chosen {why}.")
     if budget is not None and len(taken) < budget:
-        cure = "lower the budget or raise k" if by == "nearest" else "lower the budget"
+        cure = "ask for fewer (or raise k)" if by == "nearest" else "ask for fewer"
         are = "is 1 example" if len(taken) == 1 else f"are {len(taken):,} examples"
-        raise ValueError(f"the budget is {budget:,}, and there {are} to choose from: {cure}.")
+        raise ValueError(f"{budget:,} are asked for, and there {are} to choose from: {cure}.")
     return np.fromiter(taken, dtype=np.int64, count=len(taken))
 
 

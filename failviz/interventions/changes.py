@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, overload
 
+from failviz._statistics import percent
 from failviz.slices import Slice
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Change:
             return "no examples"
         digits = 1 if self.n >= _TENTHS_FROM else 0
         change, low, high = (signed_points(value, digits) for value in (self.change, self.low, self.high))
-        rates = f"{self.before:.{digits}%} → {self.after:.{digits}%}"
-        return f"{rates} ({change} pts [{low}, {high}]), {self.verdict}"
+        rates = f"{percent(self.before, digits)} → {percent(self.after, digits)}"
+        return f"{rates} ({'±0' if change == '0' else change} pts [{low}, {high}]), {self.verdict}"
 
 
 def signed_points(change: float, digits: int = 0) -> str:
@@ -94,8 +95,10 @@ def signed_points(change: float, digits: int = 0) -> str:
     >>> signed_points(-0.216), signed_points(0.031, 1), signed_points(-0.001)
     ('−22', '+3.1', '0')
     """
-    points = round(100 * change, digits)
-    return f"{points:+.{digits}f}".replace("-", "−") if points else "0"
+    size = percent(abs(change), digits).removesuffix("%")
+    if not float(size):
+        return "0"
+    return f"{'−' if change < 0 else '+'}{size}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -45,14 +45,16 @@ def change_interval(
     """95% interval of the change of the error rate, (broken - fixed) / n, by a bootstrap of the pairs.
 
     The change of a resample depends on its counts of examples fixed, broken and neither only, and these are
-    multinomial: they are drawn, not the rows, so that equal counts have equal intervals. (NaN, NaN) when n is zero.
+    multinomial: they are drawn, not the rows, so that equal counts have equal intervals. Half an example is added to
+    fixed and to broken, one to neither (Agresti & Min 2005, Statistics in Medicine 24:729), without which the interval
+    of a few examples that all changed, or of none that did, would be a point. (NaN, NaN) when n is zero.
 
     >>> [round(x, 2) for x in change_interval(fixed=30, broken=8, n=100)]
-    [-0.33, -0.11]
+    [-0.33, -0.1]
     """
     if n == 0:
         return math.nan, math.nan
-    shares = np.array([fixed, broken, n - fixed - broken]) / n
+    shares = np.array([fixed + 0.5, broken + 0.5, n - fixed - broken + 1]) / (n + 2)
     drawn = np.random.default_rng(random_state).multinomial(n, shares, size=n_resamples)
     low, high = np.percentile((drawn[:, 1] - drawn[:, 0]) / n, [2.5, 97.5])
     return float(low), float(high)
@@ -121,7 +123,7 @@ def compare(
     >>> plan, random = np.where(np.arange(40) < 4, 1 - labels, labels), before.predictions
     >>> comparison = compare(before, {"plan": plan, "random": random})
     >>> comparison[0].words
-    '50% → 10% (−40 pts [−55, −25]), better'
+    '50% → 10% (−40 pts [−53, −23]), better'
     >>> [change.verdict for change in comparison if change.group == "overall"]
     ['better', 'no clear change']
     """

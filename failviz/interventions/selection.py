@@ -187,8 +187,12 @@ def _check(pool: Any, by: Any, budget: Any, of: Any, held_out: Any, controls: An
     elif budget is not None:
         raise ValueError("select by 'all' takes everything, so it has no budget: leave it out.")
     if (by == "nearest") != (of is not None):
-        hint = "of, the Evaluation whose slices these are" if by == "nearest" else "no of: slices are those of the pool"
-        raise ValueError(f"select by {by!r} takes {hint}.")
+        what = (
+            "needs of=, the Evaluation that its slices belong to"
+            if of is None
+            else "takes no of=: slices are the pool's"
+        )
+        raise ValueError(f"select by {by!r} {what}.")
 
 
 def _check_counts(**counts: Any) -> None:

@@ -83,7 +83,7 @@ def retrain(
         of the steps and a cosine to zero.
     replay : int, optional
         Fast repair without forgetting: each epoch takes all additions, all training examples with a weight or relabel
-        in the plan, and a fresh random sample of this many others. None = all of them.
+        in the plan, and a fresh random sample of this many others, or all if there are fewer. None = all of them.
     transform, collate : callable, optional
         As for `evaluate`. The transform, augmentation too, is applied to train, pool and validation.
     loss : callable(outputs, labels) -> (b,), optional
@@ -163,8 +163,6 @@ def retrain(
     course = Course(epochs=epochs, batch_size=batch_size, lr=lr, replay=replay, patience=patience, seed=seed)
     train_items, pool_items = items_of(train, "train"), None if pool is None else items_of(pool, "pool")
     judging_items = None if validation is None else items_of(validation, "validation")
-    if replay is not None and replay > len(train_items):
-        raise ValueError(f"replay must be at most the {len(train_items):,} examples of train, not {replay:,}.")
     if plan.is_empty:
         raise ValueError("the plan changes nothing, so there is nothing to retrain for: add, weigh or relabel first.")
     if plan.additions and pool is None:

@@ -35,7 +35,7 @@ def register(shell: Any) -> None:
     """Add the magic to an IPython shell."""
 
     def failviz_retrain(line: str, cell: str) -> None:
-        """Make this cell what the Retrain button runs, and run it now if there is a plan.
+        """Make this cell what the Retrain button runs, and run it now if the notebook has set a plan.
 
             %%failviz_retrain [name] [--explorer VARIABLE] [--main]
 
@@ -57,10 +57,11 @@ def run_cell(shell: Any, line: str, cell: str) -> None:
     explorer = _explorer(shell, chosen.explorer)
     route = cell_route(cell, chosen.name, shell, on_main=chosen.main)
     explorer._set_route(route)
-    if explorer.plan is None:
+    plan = explorer._remedies.own  # what only lies on the screen waits for the button
+    if plan is None:
         print(f"“{chosen.name}” is ready: press Retrain in the Explorer, or set explorer.plan and run this cell again.")
         return
-    run = explorer._runs.start(explorer.plan, route, targets=explorer._keys(explorer.plan), inline=True)
+    run = explorer._runs.start(plan, route, targets=explorer._keys(plan), inline=True)
     if run.status == "failed":
         print(run.traceback, file=sys.stderr)
         raise RuntimeError(f"run {run.number} failed: {run.error}")

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from failviz.annotations import fingerprint
 from failviz.evaluation import Evaluation
 from failviz.interventions.plan import RetrainPlan
 from failviz.interventions.selection import select
 from failviz.interventions.weighting import upweight
-from failviz.slices import Slice
+from failviz.slices import Slice, scope_mask
 from failviz.verification import Verdicts
 from failviz.widget.catalogue import Catalogue, Item
 from failviz.widget.protocol import Refusal
@@ -39,7 +41,7 @@ REMEDIES = (
     Remedy("upweight", "Count twice", "Adds nothing: training {unit} of this group count twice.", uses_budget=False),
 )
 OWN = "own"
-_OWN = Remedy(OWN, "From the notebook", "Follows the plan that your notebook has set.", uses_budget=False)
+_OWN = Remedy(OWN, "From the notebook", "Follows the plan that your notebook has set: {plan}.", uses_budget=False)
 
 
 class Remedies:
@@ -102,21 +104,27 @@ class Remedies:
             items, problem = self.targets(target, key), None
         except Refusal as refusal:
             items, problem = [], str(refusal)
-        rows = []
-        for remedy in REMEDIES if self.own is None else (_OWN, *REMEDIES):
+        rows, name = [], "" if self.own is None else self.own.name
+        offered = [remedy for remedy in REMEDIES if remedy.key != "upweight" or self.train is not None]
+        for remedy in offered if self.own is None else [_OWN, *offered]:
             why = None if remedy is _OWN else problem or self._why_not(remedy.key, items)
-            row = {"key": remedy.key, "label": remedy.label, "does": remedy.does.format(unit=unit)}
+            row = {"key": remedy.key, "label": remedy.label, "does": remedy.does.format(unit=unit, plan=name)}
             rows.append({**row, "uses_budget": remedy.uses_budget, "available": why is None, "why": why})
         return rows
 
     def budget(self, target: str, key: str | None) -> int:
-        """How many additions to suggest."""
+        """How many additions to suggest: at most a quarter of what the pool has for these slices."""
         try:
-            n_targets = len(self.targets(target, key))
+            items = self.targets(target, key)
         except Refusal:
-            n_targets = 1
-        wanted = BUDGET_OF_ONE if n_targets == 1 else BUDGET_OF_EACH * n_targets
-        return max(1, min(wanted, 0 if self.pool is None else self.pool.n_examples // 10))
+            return BUDGET_OF_ONE
+        if self.pool is None:
+            return BUDGET_OF_ONE
+        in_scope = np.zeros(self.pool.n_examples, dtype=bool)
+        for item in items:
+            in_scope |= scope_mask(item.slice.scope, self.pool)
+        wanted = BUDGET_OF_ONE if len(items) == 1 else BUDGET_OF_EACH * len(items)
+        return max(1, min(wanted, int(in_scope.sum()) // 4))
 
     def _why_not(self, remedy: str, items: Sequence[Item]) -> str | None:
         if remedy == "upweight":
@@ -229,7 +237,5 @@ def _names(evaluation: Evaluation) -> list[str]:
 
 def _scope_of(one: Slice, pool: Evaluation) -> Slice:
     """All pool examples in the scope of a slice, under its name."""
-    import numpy as np
-
     everyone = np.ones(pool.n_examples)
     return Slice.of(pool, scores=everyone, weights=everyone, scope=one.scope, name=one.name, method=one.method)

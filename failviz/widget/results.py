@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from failviz.evaluation import Evaluation
-from failviz.interventions.changes import Change, Comparison
+from failviz.interventions.changes import UNCLEAR, Change, Comparison
 from failviz.interventions.plan import PLAN
 from failviz.widget.catalogue import Item
 from failviz.widget.channels import numbers_or_none
@@ -48,6 +48,10 @@ def table(
     notes = [comparison.note] if comparison.note else []
     if any(row["is_target"] and row["held_out"] for row in rows):
         notes.append(f"the same {unit} confirmed the slices, so part of a gain may be chance: see plan against control")
+    if any(change.verdict == UNCLEAR and (change.low > 0 or change.high < 0) for change in comparison):
+        notes.append(
+            "“better” and “worse” allow for all rows compared at once, so an interval may miss 0 and be no clear change"
+        )
     return {
         "note": "; ".join(notes),
         "arms": list(comparison.arms),

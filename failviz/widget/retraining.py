@@ -69,13 +69,15 @@ class Retraining(Planning):
     def plan(self) -> RetrainPlan | None:
         """The plan set here, else the one on the screen; what `start_run` and a retraining cell follow.
 
-        A plan set here is offered in the Retrain view, too, as "From the notebook".
+        A plan set here is offered in the Retrain view, too, as "From the notebook"; None forgets both.
         """
         return self._remedies.own or self._drawn
 
     @plan.setter
     def plan(self, plan: RetrainPlan | None) -> None:
         self._remedies.own = None if plan is None else self._fitting(plan)
+        if plan is None:
+            self._drawn = None
         self._bump("runs")
 
     def _fitting(self, plan: RetrainPlan) -> RetrainPlan:
@@ -88,10 +90,14 @@ class Retraining(Planning):
     def start_run(self, plan: RetrainPlan | None = None, *, wait: bool = False) -> Run:
         """Run the retraining code with a plan (default: `explorer.plan`), as the button does.
 
+        With `wait`, come back when it is over.
+
         Raises
         ------
         ValueError
             No code, no plan, an empty one, one for other data, or a run still going on.
+        RuntimeError
+            With `wait`, when the run failed: with its error and traceback.
         """
         chosen = self.plan if plan is None else self._fitting(plan)
         if chosen is None:
@@ -101,6 +107,8 @@ class Retraining(Planning):
         run = self._runs.start(chosen, self._route, targets=self._keys(chosen))
         if wait:
             run.wait()
+            if run.status == "failed":
+                raise RuntimeError(f"run {run.number} failed: {run.error}\n\n{run.traceback}")
         return run
 
     @property

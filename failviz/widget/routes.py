@@ -59,13 +59,13 @@ def cell_route(source: str, name: str, shell: Any, *, on_main: bool = False) -> 
         As the cell has it.
     """
     source, where = shell.transform_cell(source), f"<retraining cell {name}>"
+    lines = source.splitlines(keepends=True)
+    linecache.cache[where] = (len(source), None, lines, where)  # so that errors show its lines
     tree = ast.parse(source, filename=where)
     if not tree.body or not isinstance(tree.body[-1], ast.Expr):
         raise ValueError(
             "a retraining cell must end in its result: the Evaluation of the new model, or model, evaluation."
         )
-    lines = source.splitlines(keepends=True)
-    linecache.cache[where] = (len(source), None, lines, where)  # so that a traceback shows its lines
     last = compile(ast.Expression(tree.body[-1].value), where, "eval")  # type: ignore[attr-defined]
     assigned = [
         symbol.get_name()

@@ -98,7 +98,7 @@ class Run:
     def comparison(self, slices: Any = ()) -> Comparison:
         """Before and after on the Explorer's examples, for the arms that finished."""
         if not self.predictions:
-            raise ValueError(f"run {self.number} has no result to compare: it is {self.status}.")
+            raise ValueError(f"run {self.number} has no result to compare: it is {self._ended}.")
         return compare(self._evaluation, self.predictions, slices, used=self.plan)
 
     def forget(self) -> None:
@@ -107,7 +107,11 @@ class Run:
         self.evaluations.clear()
 
     def __repr__(self) -> str:
-        return f"Run {self.number}: {self.plan.name}, {self.status}"
+        return f"Run {self.number}: {self.plan.name}, {self._ended}"
+
+    @property
+    def _ended(self) -> str:
+        return f"{self.status} ({self.error.removesuffix('.')})" if self.error else self.status
 
 
 class RunContext:

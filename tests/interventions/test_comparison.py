@@ -52,10 +52,18 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_pairs(fixed, broken):
 
 @pytest.mark.parametrize(("fixed", "broken", "n"), [(12, 3, 40), (1, 1, 25), (0, 9, 60), (30, 0, 30)])
 def test_the_interval_is_the_bootstrap_of_the_rows(fixed, broken, n):
-    change = np.repeat([-1, 1, 0], [fixed, broken, n - fixed - broken])
-    rows = np.random.default_rng(5).integers(0, n, size=(40_000, n))
-    expected = np.percentile(change[rows].mean(axis=1), [2.5, 97.5])
+    # Rows drawn one by one from the examples and two more: half a fixed one, half a broken one, one of neither.
+    shares = np.array([fixed + 0.5, broken + 0.5, n - fixed - broken + 1]) / (n + 2)
+    drawn = np.random.default_rng(5).choice([-1, 1, 0], p=shares, size=(40_000, n))
+    expected = np.percentile(drawn.mean(axis=1), [2.5, 97.5])
     assert change_interval(fixed, broken, n, 40_000) == pytest.approx(expected, abs=1.01 / n)
+
+
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_no_interval_is_a_point(n):
+    for fixed, broken in ((n, 0), (0, n), (0, 0)):
+        low, high = change_interval(fixed, broken, n)
+        assert low < high and low <= (broken - fixed) / n <= high
 
 
 def test_the_numbers_of_a_row_are_counts_of_its_members():
@@ -377,7 +385,7 @@ def test_words_give_rates_points_interval_and_verdict():
     low, high = signed_points(row.low), signed_points(row.high)
     assert row.words == f"40% → 18% (−22 pts [{low}, {high}]), better" and low.startswith("−")
     many = compare(evaluation(np.arange(2000) < 100), evaluation(np.arange(2000) < 103))[0]
-    assert many.words.startswith("5.0% → 5.1% (+0.1 pts [0, +0.4])") and many.words.endswith("no clear change")
+    assert many.words.startswith("5.0% → 5.2% (+0.2 pts [0, +0.4])") and many.words.endswith("no clear change")
 
 
 def test_a_comparison_does_not_change():

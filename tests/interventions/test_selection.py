@@ -77,7 +77,7 @@ def test_nearest_takes_look_alikes_of_wrong_members_with_their_label():
     assert plan.reason.startswith("The pool examples most like 2 members of s,")
     right = of(mine, np.ones(3), [0, 1, 0])  # none is wrong: the members themselves
     assert chosen(pool, right, by="nearest", of=mine, k=2, budget=2) == ["p2", "p4"]
-    assert "2 nearest of each are 4 distinct ones of 4" in plan.reason and not select(pool, by="all").used_hash
+    assert "2 nearest each are 4 different ones, of 4" in plan.reason and not select(pool, by="all").used_hash
 
 
 def test_what_a_plan_says_about_itself():
@@ -102,7 +102,7 @@ def test_candidates_of_several_slices_are_counted_once():
     wrong = pool_of(8, predictions=1 - pool.labels)
     twice = [of(wrong, np.ones(8)), of(wrong, np.ones(8))]
     plan = select(pool, twice, by="nearest", of=wrong, k=1, budget=8)
-    assert "the 1 nearest of each are 8 distinct ones of 16" in plan.reason
+    assert "1 nearest each are 8 different ones, of 16" in plan.reason
 
 
 # -- the budget ----------------------------------------------------------------------------
@@ -123,15 +123,15 @@ def test_a_budget_above_the_candidates_is_refused_with_their_number():
     pool = pool_of(8)
     a, b = (of(pool, np.arange(8), row, ("label", 0)) for row in ([1, 0, 1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 1, 0, 0, 0]))
     assert len(chosen(pool, [a, b], by="membership", budget=3)) == 3
-    said = "the budget is 4, and there are 3 examples to choose from: lower the budget"
+    said = "4 are asked for, and there are 3 examples to choose from: ask for fewer"
     with pytest.raises(ValueError, match=said):
         select(pool, [a, b], by="membership", budget=4)
-    with pytest.raises(ValueError, match="the budget is 9, and there are 8 examples"):
+    with pytest.raises(ValueError, match="9 are asked for, and there are 8 examples"):
         select(pool, by="random", budget=9)
-    with pytest.raises(ValueError, match="the budget is 1,000, and there is 1 example to choose from"):
+    with pytest.raises(ValueError, match="1,000 are asked for, and there is 1 example to choose from"):
         select(pool, exclude=pool.ids[1:], by="random", budget=1000)
     mine = Evaluation([[0.0, 0.0]], labels=[0], predictions=[1], class_names=NAMES[:2])
-    with pytest.raises(ValueError, match=r"the budget is 3, and there are 2 .*: lower the budget or raise k"):
+    with pytest.raises(ValueError, match=r"3 are asked for, and there are 2 .*: ask for fewer"):
         select(pool, of(mine, [1]), by="nearest", of=mine, k=2, budget=3)
 
 
@@ -280,7 +280,7 @@ def test_nearest_agrees_with_scikit_learn_within_each_label(k):
     plan = select(pool, of(mine, np.ones(30)), by="nearest", of=mine, k=k, budget=len(near))
     assert list(plan.additions) == sorted(near, key=near.get)
     assert all(pool.labels[int(name)] == label for name, label in plan.additions.items())
-    assert f"the {k} nearest of each are {len(near)} distinct ones" in plan.reason
+    assert f"{k} nearest each are {len(near)} different ones" in plan.reason
 
 
 def test_half_precision_and_memory_mapped_pools_give_the_same_plan(tmp_path):
@@ -653,8 +653,8 @@ BARE = Evaluation(np.eye(4), labels=[0, 1, 0, 1])
         (POOL, [], {"by": "membership"}, "select by 'membership' needs slices"),
         (POOL, None, {"by": "spotlight"}, "select by 'spotlight' needs slices"),
         (POOL, (), {"by": "nearest", "of": POOL}, "select by 'nearest' needs slices"),
-        (POOL, MINE, {"by": "nearest"}, "select by 'nearest' takes of, the Evaluation whose slices these are"),
-        (POOL, MINE, {"of": POOL}, "select by 'loss' takes no of: slices are those of the pool"),
+        (POOL, MINE, {"by": "nearest"}, "select by 'nearest' needs of=, the Evaluation that its slices belong to"),
+        (POOL, MINE, {"of": POOL}, "select by 'loss' takes no of=: slices are the pool's"),
         (POOL, MINE, {"by": "nearest", "of": [1]}, "of must be an Evaluation, not list"),
         (POOL, MINE, {"by": "nearest", "of": OTHER}, "slice 'mine' belongs to another Evaluation"),
         (POOL, THEIRS, {"by": "direction"}, "slice 'theirs' belongs to another Evaluation"),

