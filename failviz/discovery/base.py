@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from failviz._checks import row_chunks
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice, scope_mask
 
@@ -109,15 +110,19 @@ def _lift(one: Slice, evaluation: Evaluation) -> float:
     return float(errors[member].mean() / errors[scope].mean())
 
 
-def canonical_order(hashes: np.ndarray, *outcomes: np.ndarray) -> np.ndarray:
+def canonical_order(embeddings: np.ndarray, hashes: np.ndarray, *outcomes: np.ndarray) -> np.ndarray:
     """Row numbers in an order that depends on the content of the rows, not on their place.
 
-    Fits that shuffle or sum start from this order, so that permuting an Evaluation changes nothing.
-    Rows of equal content are told apart by their outcomes; rows equal in both are interchangeable.
+    Fits that shuffle or sum start from this order, so that permuting an Evaluation changes nothing. Rows
+    stand by their place along one fixed axis: where another machine rounds their last digits otherwise,
+    neighbours may change places, and `random_state` still means the same folds but for those. Rows of
+    equal content are told apart by their outcomes; rows equal in both are interchangeable.
 
     Parameters
     ----------
+    embeddings : array (n, d)
     hashes : uint64 array (n,)
+        Of the content of the rows, for those that share a place.
     *outcomes : arrays (n,)
         Columns that the fit reads beside the embeddings.
 
@@ -125,4 +130,8 @@ def canonical_order(hashes: np.ndarray, *outcomes: np.ndarray) -> np.ndarray:
     -------
     int array (n,)
     """
-    return np.lexsort((*outcomes, hashes))
+    axis = np.random.default_rng(0x0BDE).normal(size=embeddings.shape[1])
+    places = np.empty(len(embeddings))
+    for start, block in row_chunks(embeddings):
+        places[start : start + len(block)] = (block * axis).sum(axis=1)
+    return np.lexsort((*outcomes, hashes, places))

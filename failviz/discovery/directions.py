@@ -131,7 +131,7 @@ class FailureDirections(SliceFinder):
         embeddings = evaluation.space(self.space_)
         labels, errors = evaluation.labels, evaluation.errors
         assert labels is not None
-        order = canonical_order(hashes, errors) if self.shuffle else np.arange(evaluation.n_examples)
+        order = canonical_order(embeddings, hashes, errors) if self.shuffle else np.arange(evaluation.n_examples)
         if reference is None:
             self._whitening = Whitening.fit(embeddings, order=order, passes=self.passes)
         else:

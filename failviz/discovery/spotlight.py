@@ -137,7 +137,7 @@ class Spotlight(SliceFinder):
         assert all_losses is not None
         if all_losses.min() < 0:
             raise ValueError("Spotlight needs losses of 0 or more: add a constant to them.")
-        order = canonical_order(hashes, all_losses)
+        order = canonical_order(embeddings, hashes, all_losses)
         rows, losses = embeddings[order], all_losses[order]
         fit = _AdamFit(rows, losses, size) if self.solver == "adam" else _LevelFit(rows, losses, size, self)
 

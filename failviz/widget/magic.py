@@ -6,12 +6,10 @@ import argparse
 import shlex
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from failviz.widget.retraining import Retraining
 from failviz.widget.routes import cell_route
-
-if TYPE_CHECKING:
-    from failviz.widget.explorer import Explorer
 
 NAME = "failviz_retrain"
 _order: list[weakref.ref[Any]] = []
@@ -22,7 +20,7 @@ class _Refusing(argparse.ArgumentParser):
         raise ValueError(f"%%{NAME}: {message}; it takes [name] [--explorer VARIABLE] [--main].")
 
 
-def offer(explorer: Explorer) -> None:
+def offer(explorer: Retraining) -> None:
     """Remember the newest Explorer, and bring the magic along where there is IPython."""
     _order.append(weakref.ref(explorer))
     interactive = sys.modules.get("IPython")
@@ -56,24 +54,20 @@ def run_cell(shell: Any, line: str, cell: str) -> None:
     chosen = parser.parse_args(shlex.split(line))
     explorer = _explorer(shell, chosen.explorer)
     route = cell_route(cell, chosen.name, shell, on_main=chosen.main)
-    explorer._set_route(route)
-    plan = explorer._remedies.own  # what only lies on the screen waits for the button
-    if plan is None:
+    run = explorer.take_cell(route)
+    if run is None:
         print(f"“{chosen.name}” is ready: press Retrain in the Explorer, or set explorer.plan and run this cell again.")
         return
-    run = explorer._runs.start(plan, route, targets=explorer._keys(plan), inline=True)
     if run.status == "failed":
         print(run.traceback, file=sys.stderr)
         raise RuntimeError(f"run {run.number} failed: {run.error}")
     print(f"Run {run.number} is {run.status}.")
 
 
-def _explorer(shell: Any, name: str | None) -> Explorer:
-    from failviz.widget.explorer import Explorer
-
+def _explorer(shell: Any, name: str | None) -> Retraining:
     if name is not None:
         found = shell.user_ns.get(name)
-        if not isinstance(found, Explorer):
+        if not isinstance(found, Retraining):
             raise ValueError(f"%%{NAME}: {name} is no Explorer: give the variable that holds one.")
         return found
     for reference in reversed(_order):

@@ -26,6 +26,7 @@ class Retraining(Planning):
     _annotations: Annotations
     _compared: dict[tuple[Any, ...], Comparison]
     revisions: Any
+    comm: Any
     _bump: Callable[[str], None]
 
     # -- from a notebook -------------------------------------------------------------------
@@ -64,6 +65,12 @@ class Retraining(Planning):
     def _set_route(self, route: Route) -> None:
         self._route = route
         self._bump("runs")
+
+    def take_cell(self, route: Route) -> Run | None:
+        """Make a cell what the button runs, and run it here and now if the notebook has set a plan."""
+        self._set_route(route)
+        plan = self._remedies.own  # what only lies on the screen waits for the button
+        return None if plan is None else self._runs.start(plan, route, targets=self._keys(plan), inline=True)
 
     @property
     def plan(self) -> RetrainPlan | None:

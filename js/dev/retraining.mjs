@@ -7,7 +7,7 @@ const REMEDIES = [
   ["loss", "Highest loss", "Adds the pool images on which the model's loss is highest."],
   ["random", "Random", "Adds pool images of the same classes, drawn at random."],
   ["own", "From the notebook", "Adds what the plan of your notebook adds."],
-  ["upweight", "Count twice", "Counts the training examples that look like the slice twice.", "Needs the training examples: Explorer(..., train=evaluation)."],
+  ["upweight", "Count twice", "Counts the training examples that look like the slice twice.", "What found this group is not here to find it again: give the Explorer the fitted finder itself."],
 ];
 const BUDGETLESS = ["own", "upweight"];
 const ENDED = ["done", "cancelled", "failed", "interrupted"];
@@ -28,7 +28,7 @@ export function createRetraining({ world: w, classes, options, slices, find, exa
   const bump = () => { revision += 1; rise(); };
 
   function makePlan({ target, slice, remedy, budget, thrown_out }) {
-    if (budget > 5000) throw new Error(`A budget of ${budget} is more than half of the pool: take at most 5,000.`);
+    if (budget > 5000) throw new Error(`a budget of ${budget} is more than half of the pool: take at most 5,000.`);
     const targets = targetsOf({ target, slice }), scopes = new Set(targets.map((s) => s.data.scope));
     const fits = pool.filter((i) => scopes.has(classes[w.label[i]])), out = new Set(thrown_out);
     const by = remedy === "loss" ? w.loss : remedy === "random" ? w.late : w.score;
@@ -105,7 +105,7 @@ export function createRetraining({ world: w, classes, options, slices, find, exa
     handlers: {
       retraining: ({ target, slice }) => [{
         pool: options.nopool ? null : { n: w.n, unit: options.source === "text" ? "texts" : "images", source: options.source ?? "image" },
-        problem: options.nopool ? "There is no pool to choose from: give the examples that could be added with Explorer(..., pool=evaluation)." : null,
+        problem: options.nopool ? "There is nothing to retrain on yet. Give the Explorer a pool of examples to add from, Explorer(..., pool=failviz.evaluate(model, pool_set)), or the training examples, train=." : null,
         route: options.noroute ? null : { kind: options.cell ? "cell" : "function", name: "fix" }, n_confirmed: confirmed().length, budget: 100, thrown_out: kept.get(placeOf({ target, slice })) ?? [],
         remedies: REMEDIES.map(([key, label, does, why = null]) => ({ key, label, does, uses_budget: !BUDGETLESS.includes(key), available: why === null, why })),
       }],

@@ -125,7 +125,7 @@ describe("planning", () => {
     const old = lastPlan();
     planning.throwOut(3);
     planning.throwOut(4);
-    planning.budget.value = "20";
+    planning.typeBudget("20");
     expect(sent.at(-1)).toMatchObject({ command: "cancel", args: { target: old } });
     await rest();
     expect(plans().length).toBe(2);
@@ -167,6 +167,26 @@ describe("planning", () => {
     store.activeSlice.value = "f0";
     await rest();
     expect(plans().slice(2)).toMatchObject([{ slice: "f1", thrown_out: [8] }, { slice: "f0", thrown_out: [] }]);
+  });
+
+  it("takes the kernel's budget for every target anew, but keeps a number where it was typed", async () => {
+    const { store, planning, setup, plans, rest } = opened();
+    await rest();
+    planning.typeBudget("20");
+    await rest();
+    setup.budget = 30;
+    store.activeSlice.value = "f1";
+    await rest();
+    setup.budget = 40;
+    planning.wish.value = "confirmed";
+    await rest();
+    setup.budget = 35;
+    planning.wish.value = "slice";
+    await rest();
+    setup.budget = 50;
+    store.activeSlice.value = "f0";
+    await rest();
+    expect(plans().map(({ slice, budget }) => [slice, budget])).toEqual([["f0", 50], ["f0", 20], ["f1", 30], [null, 40], ["f1", 35], ["f0", 20]]);
   });
 
   it("asks again when the notebook's own plan is another", async () => {
@@ -221,7 +241,7 @@ describe("planning", () => {
   it("asks for nothing while the budget is no number", async () => {
     const { planning, plans, rest } = opened();
     await rest();
-    planning.budget.value = "201";
+    planning.typeBudget("201");
     await rest();
     expect([plans().length, planning.args.value, planning.busy.value]).toEqual([1, null, false]);
   });
@@ -231,7 +251,7 @@ describe("planning", () => {
     await rest();
     await refusePlan("Look-alikes need embeddings of the pool.");
     expect([planning.error.value, planning.plan.value, planning.busy.value]).toEqual(["Look-alikes need embeddings of the pool.", null, false]);
-    planning.budget.value = "10";
+    planning.typeBudget("10");
     expect(planning.error.value).toBeNull();
     await rest();
     await answerPlan(10);

@@ -1,12 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { NEW, addTag, edit, isDirty, settle, shownLabel } from "../src/core/drafts";
-import { findings, interval, percent, plural, points, short, wilson } from "../src/core/format";
+import { findings, interval, percent, plural, points, sentence, short, wilson } from "../src/core/format";
 import { bars, scoreToX, stepAtX } from "../src/core/histogram";
 import { nextTile } from "../src/parts/roving";
 import { MISSING, categoryColour, lookupTable, outcomeColour, rampColour } from "../src/core/scales";
 import { luminance, parseColour } from "../src/core/theme";
 
 const kept = { name: "sneaker, hardest", tags: ["background"], note: "" };
+
+describe("a sentence", () => {
+  it("begins with a capital and is else as it came", () => {
+    expect(sentence("say how many examples to add.")).toBe("Say how many examples to add.");
+    expect(sentence("KeyError: 'a'")).toBe("KeyError: 'a'");
+    expect(sentence("")).toBe("");
+  });
+});
 
 describe("drafts", () => {
   it("stay with their slice when another is edited", () => {

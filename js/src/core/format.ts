@@ -36,6 +36,9 @@ export function findings(statuses: readonly Slice["status"][]): string {
   return tested ? "no confirmed failure" : statuses.length > 0 ? "not tested" : "";
 }
 
+/** Python's errors and cautions begin in lower case. */
+export const sentence = (words: string): string => words.charAt(0).toUpperCase() + words.slice(1);
+
 export function short(value: number | null): string {
   if (value === null) return "–";
   const size = Math.abs(value);

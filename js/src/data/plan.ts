@@ -17,8 +17,9 @@ export interface Planning {
   target: ReadonlySignal<Target>;
   wishedRemedy: Signal<string | null>;
   remedy: ReadonlySignal<Remedy | null>;
-  /** As typed; null leaves it to the kernel. */
-  budget: Signal<string | null>;
+  /** As typed for the target; null leaves it to the kernel. */
+  budget: ReadonlySignal<string | null>;
+  typeBudget(words: string): void;
   control: Signal<boolean>;
   /** Whether a control arm makes sense for the remedy. */
   controllable: ReadonlySignal<boolean>;
@@ -43,9 +44,11 @@ const NOBODY: readonly number[] = [];
 /** `going` is null between runs: what is offered can change then, and is not asked for at every step of a run. */
 export function createPlanning(store: Store, connection: Connection, going: ReadonlySignal<unknown>): Planning {
   const setup = signal<Setup | null>(null);
+  /** The place that the setup is of. */
+  const settled = signal("");
   const wish = signal<Target>("slice");
   const wishedRemedy = signal<string | null>(null);
-  const budget = signal<string | null>(null);
+  const typed = signal<ReadonlyMap<string, string>>(new Map());
   const control = signal(true);
   const thrown = signal<Thrown>(new Map());
   const plan = signal<Plan | null>(null);
@@ -61,6 +64,7 @@ export function createPlanning(store: Store, connection: Connection, going: Read
   const slice = computed(() => (target.value === "slice" ? store.activeSlice.value : null));
   const place = computed(() => placeOf(target.value, slice.value));
   const thrownOut = computed(() => thrown.value.get(place.value) ?? NOBODY);
+  const budget = computed(() => typed.value.get(place.value) ?? null);
   const remedy = computed(() => {
     const open = setup.value?.remedies.filter((one) => one.available) ?? [];
     return open.find((one) => one.key === wishedRemedy.value) ?? open[0] ?? null;
@@ -92,6 +96,7 @@ export function createPlanning(store: Store, connection: Connection, going: Read
     }
     thrown.value = recall(thrown.peek(), here, result.thrown_out);
     setup.value = result;
+    settled.value = here;
   });
 
   const ask = rested(async (wanted: PlanArgs, leaving: AbortSignal) => {
@@ -128,8 +133,8 @@ export function createPlanning(store: Store, connection: Connection, going: Read
         ask.cancel();
       }
       if (!seen.value) return;
-      // What was thrown out earlier must be known first: a plan without it would be taken for a change of mind.
-      const known = thrown.value.has(planned);
+      // The budget and what was thrown out earlier must be known first: a plan without the latter would be taken for a change of mind.
+      const known = settled.value === planned;
       const now = wanted ? stamp.value + JSON.stringify([known, remedy.value, { ...wanted, control: null }]) : "";
       if (now === asked) return;
       asked = now;
@@ -142,6 +147,7 @@ export function createPlanning(store: Store, connection: Connection, going: Read
 
   return {
     setup, wish, target, wishedRemedy, remedy, budget, control, controllable, args, thrownOut, plan, error, busy, pictures,
+    typeBudget: (words) => (typed.value = new Map(typed.value).set(place.value, words)),
     throwOut: (row) => (thrown.value = throwOut(thrown.value, place.value, row)),
     takeBack: () => (thrown.value = takeBack(thrown.value, place.value)),
     dispose() {

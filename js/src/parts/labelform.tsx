@@ -115,7 +115,7 @@ export function LabelForm({ slices, draftKey, kept, saveAs, naming, onSaved }: P
         </button>
         {failure ? (
           <p class="fv-failed" role="alert" data-testid="save-error">
-            Not saved. {failure}
+            Not saved: {failure}
           </p>
         ) : (
           <p class="fv-muted" data-testid="save-status">

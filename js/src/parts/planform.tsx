@@ -1,16 +1,16 @@
 // What a retraining is to fix, how, and with how many examples.
-import { plural, whole } from "../core/format";
-import type { Loaded, Session } from "../data/session";
+import { plural, sentence, whole } from "../core/format";
+import type { Setup } from "../core/retraining";
+import type { Loaded } from "../data/session";
 import { Segmented } from "./segmented";
 
 interface Props {
-  session: Session;
+  setup: Setup;
   loaded: Loaded;
 }
 
-export function PlanForm({ session, loaded }: Props) {
+export function PlanForm({ setup, loaded }: Props) {
   const { planning, slices } = loaded;
-  const setup = planning.setup.value;
   const slice = slices.active.value;
   const target = planning.target.value;
   return (
@@ -21,22 +21,21 @@ export function PlanForm({ session, loaded }: Props) {
           label="What to fix"
           choices={[
             ["slice", "This slice", !slice],
-            ["confirmed", `All confirmed${setup ? ` (${whole(setup.n_confirmed)})` : ""}`],
+            ["confirmed", `All confirmed (${whole(setup.n_confirmed)})`],
           ]}
           testids="target-"
           value={target}
           onChoose={(value) => (planning.wish.value = value)}
         />{" "}
-        {target === "slice" ? <b>{slice?.name}</b> : <span class="fv-muted">{slice ? plural(setup?.n_confirmed ?? 0, "slice") : "Choose a slice in the list to fix that one alone."}</span>}
+        {target === "slice" ? <b>{slice?.name}</b> : <span class="fv-muted">{slice ? plural(setup.n_confirmed, "slice") : "Choose a slice in the list to fix that one alone."}</span>}
       </div>
-      {setup && setup.problem === null && <How session={session} loaded={loaded} />}
+      <How setup={setup} loaded={loaded} />
     </div>
   );
 }
 
-function How({ loaded }: Props) {
+function How({ setup, loaded }: Props) {
   const { planning } = loaded;
-  const setup = planning.setup.value!;
   const remedy = planning.remedy.value;
   return (
     <>
@@ -54,19 +53,18 @@ function How({ loaded }: Props) {
           ({ key, label, available, why }) =>
             !available && (
               <p key={key} class="fv-muted">
-                <b>{label}</b> is not available. {why}
+                <b>{label}</b> is not available. {why && sentence(why)}
               </p>
             ),
         )}
       </div>
-      {remedy?.uses_budget && <HowMany loaded={loaded} />}
+      {remedy?.uses_budget && <HowMany setup={setup} loaded={loaded} />}
     </>
   );
 }
 
-function HowMany({ loaded }: { loaded: Loaded }) {
+function HowMany({ setup: { pool, budget }, loaded }: Props) {
   const { planning } = loaded;
-  const { pool, budget } = planning.setup.value!;
   const typed = planning.budget.value;
   return (
     <>
@@ -79,7 +77,7 @@ function HowMany({ loaded }: { loaded: Loaded }) {
           aria-label="How many to add"
           data-testid="budget-input"
           value={typed ?? budget}
-          onInput={(event) => (planning.budget.value = event.currentTarget.value)}
+          onInput={(event) => planning.typeBudget(event.currentTarget.value)}
         />{" "}
         {pool && (
           <span class={planning.args.value ? "fv-muted" : "fv-warn"}>

@@ -1,6 +1,6 @@
 // What a plan would add: why, how many of which class, and every example, each of which can be thrown out.
 import { useEffect, useRef, useState } from "preact/hooks";
-import { plural, short, whole } from "../core/format";
+import { plural, sentence, short, whole } from "../core/format";
 import type { Plan } from "../core/retraining";
 import type { Loaded } from "../data/session";
 import { Button } from "./button";
@@ -22,9 +22,9 @@ export function Preview({ loaded }: { loaded: Loaded }) {
       {!plan && planning.busy.value && <p class="fv-quiet">Choosing examples…</p>}
       {nOut > 0 && (
         <p class="fv-muted">
-          {whole(nOut)} thrown out ·{" "}
+          {whole(nOut)} thrown out, the next best took {nOut === 1 ? "its place" : "their places"} ·{" "}
           <Button class="fv-link" testid="take-back" onClick={planning.takeBack}>
-            Take them back
+            Take {nOut === 1 ? "it" : "them"} back
           </Button>
         </p>
       )}
@@ -55,7 +55,7 @@ function Facts({ plan, unit }: { plan: Plan; unit: string }) {
       </p>
       {plan.cautions.map((caution) => (
         <p key={caution} class="fv-warn">
-          {caution}
+          {sentence(caution)}
         </p>
       ))}
     </>

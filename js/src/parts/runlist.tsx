@@ -1,6 +1,6 @@
 // Every run, newest first; those with results can be put side by side in the table.
 import { MOST_SHOWN } from "../core/comparison";
-import { ago, duration, percent, whole } from "../core/format";
+import { ago, duration, percent, sentence, whole } from "../core/format";
 import type { Run } from "../core/retraining";
 import type { Loaded } from "../data/session";
 
@@ -27,7 +27,7 @@ export function RunList({ loaded }: { loaded: Loaded }) {
               name
             )}
             <Facts run={run} />
-            {run.error !== null && <p class="fv-muted">{run.error}</p>}
+            {run.error !== null && <p class="fv-muted">{sentence(run.error)}</p>}
           </li>
         );
       })}

@@ -5,6 +5,7 @@ import { type Run, type RunDetail, isGoing } from "../core/retraining";
 import type { Loaded } from "../data/session";
 import { Button } from "./button";
 import { Caution, ChangeCell } from "./change";
+import { Failure } from "./failure";
 import { LossCurve } from "./losscurve";
 
 const STOPPED: Partial<Record<Run["status"], string>> = {
@@ -16,10 +17,12 @@ const STOPPED: Partial<Record<Run["status"], string>> = {
 interface Props {
   run: Run;
   loaded: Loaded;
+  /** Absent where there is no plan to go back to. */
+  onBack: (() => void) | false;
   onCompare(): void;
 }
 
-export function RunPanel({ run, loaded, onCompare }: Props) {
+export function RunPanel({ run, loaded, onBack, onCompare }: Props) {
   const detail = loaded.runs.details.value.get(run.number) ?? null;
   const stopped = STOPPED[run.status];
   return (
@@ -33,6 +36,11 @@ export function RunPanel({ run, loaded, onCompare }: Props) {
           {run.title}
           {run.seconds !== null && ` · ${duration(run.seconds)}`}
         </p>
+        {onBack && (
+          <Button class="fv-link" testid="back-to-plan" onClick={onBack}>
+            Back to the plan
+          </Button>
+        )}
       </div>
       {isGoing(run) && <Progress run={run} loaded={loaded} />}
       {stopped && (
@@ -41,11 +49,7 @@ export function RunPanel({ run, loaded, onCompare }: Props) {
           {run.has_results ? ": here is what had ended by then." : ", so it has no result."}
         </p>
       )}
-      {run.error !== null && (
-        <p class="fv-failed" data-testid="run-error">
-          {run.error}
-        </p>
-      )}
+      <Failure message={run.error} testid="run-error" />
       {detail?.traceback && <Fold name="Traceback" text={detail.traceback} testid="run-traceback" />}
       {detail?.results && <Summary results={detail.results} onCompare={onCompare} />}
       {detail && <LossCurve curves={detail.curves} />}

@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { RendererName } from "../map/renderer";
 import type { Loaded, Session } from "../data/session";
+import { sentence } from "../core/format";
 import { SILENCE } from "../core/rpc";
 import { Button } from "../parts/button";
 import { type Hover, HoverCard } from "../parts/hovercard";
@@ -49,7 +50,9 @@ function Columns({ session, loaded, wish }: Props & { loaded: Loaded }) {
     first.current = view;
   }, [view]);
 
+  /** The form is in the hand column, for which the comparison may have no room. */
   function onNew() {
+    if (view === "compare") session.store.show("map");
     session.hand.value = "selection";
     session.naming.value += 1;
   }
@@ -131,7 +134,7 @@ interface MessageProps {
 function Message({ kind, text, testid, action, acted, onAct }: MessageProps) {
   return (
     <div class="fv-message" data-kind={kind} role={kind === "error" ? "alert" : undefined} data-testid={testid}>
-      <p>{text}</p>
+      <p>{sentence(text)}</p>
       <Button testid={acted} onClick={onAct}>
         {action}
       </Button>

@@ -67,7 +67,7 @@ function SliceInHand({ session, loaded, slice }: Props & { slice: Slice }) {
           <Stat value={slice.badge} name={inPoints(slice.error_rate, slice.rest_error_rate)} detail={slice.rest_error_rate === null ? "" : "vs the rest"} word title={slice.explanation} />
         </div>
         {slice.confused_with.length > 0 && (
-          <p class="fv-confused">
+          <p>
             mistaken for{" "}
             {slice.confused_with.slice(0, 3).map(({ name, count }, i) => (
               <span key={name}>

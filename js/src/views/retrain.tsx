@@ -9,17 +9,22 @@ import { RunPanel } from "../parts/runpanel";
 export function RetrainView({ session, loaded }: { session: Session; loaded: Loaded }) {
   const { planning, runs } = loaded;
   const setup = planning.setup.value;
+  const open = setup?.problem === null ? setup : null;
   const newest = runs.list.value?.[0] ?? null;
   const panel = useRef<HTMLDivElement>(null);
   const loop = useRef<HTMLElement>(null);
   const begun = runs.begun.value;
   const seen = useRef(begun);
 
-  /** First inside the region, then in the notebook, which is to move as little as it can. */
+  /** The nearest place of what ends the region: its top where it fills the region. The notebook moves as little as it can. */
   function see() {
-    loop.current!.scrollTop += panel.current!.getBoundingClientRect().top - loop.current!.getBoundingClientRect().top - 12;
-    panel.current!.scrollIntoView({ block: "nearest" });
     panel.current!.focus({ preventScroll: true });
+    panel.current!.scrollIntoView({ block: "nearest" });
+  }
+
+  function back() {
+    loop.current!.querySelector<HTMLElement>("[tabindex='0']")!.focus({ preventScroll: true });
+    loop.current!.querySelector("h2")!.scrollIntoView({ block: "nearest" });
   }
 
   // Whoever has just started a run wants to see it, and it is below what it adds; the button that had the focus is disabled.
@@ -33,11 +38,10 @@ export function RetrainView({ session, loaded }: { session: Session; loaded: Loa
     <section ref={loop} class="fv-loop" aria-label="Retrain">
       <div class="fv-plan">
         <h2>Retrain</h2>
-        <PlanForm session={session} loaded={loaded} />
-        {setup === null && <p class="fv-quiet">Asking what can be added…</p>}
-        {setup && setup.problem !== null && <p class="fv-quiet">{setup.problem}</p>}
-        {setup && setup.problem === null && (
+        {!open && <p class="fv-quiet">{setup ? setup.problem : "Asking what can be added…"}</p>}
+        {open && (
           <>
+            <PlanForm setup={open} loaded={loaded} />
             <Preview loaded={loaded} />
             <RunBar loaded={loaded} onSee={see} />
           </>
@@ -48,6 +52,7 @@ export function RetrainView({ session, loaded }: { session: Session; loaded: Loa
           <RunPanel
             run={newest}
             loaded={loaded}
+            onBack={open !== null && back}
             onCompare={() => {
               runs.compare(newest.number);
               session.store.show("compare");
