@@ -25,6 +25,7 @@ class Runner:
 
     spaces: tuple[str, ...] = ()
     class_names: list[str] | None = None
+    batch_size: int = 256
 
     def __init__(self, loss: Callable[[Any, Any], Any] | None):
         self._loss = loss
@@ -136,6 +137,8 @@ class ModuleRunner(Runner):
         super().__init__(loss)
         self._model, self._hidden = model, hidden
         self._device = home_of(model) if device is None else torch.device(device)
+        if self._device.type == "cpu":
+            self.batch_size = 64  # whose activations stay in a processor's caches
         floats = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
         self._dtype = floats[0] if floats else None
         self._seen: dict[str, Any] = {}

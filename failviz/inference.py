@@ -41,7 +41,7 @@ def evaluate(
     loss: Callable[[Any, Any], Any] | None = None,
     transform: Callable[[Any], Any] | None = None,
     collate: Callable[[list[Any]], Any] | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     device: Any = None,
     progress: bool = True,
     ids: Iterable[object] | None = None,
@@ -76,7 +76,8 @@ def evaluate(
         Applied to the input of each item (to the whole item when it is a dict) before batching.
     collate : callable, optional
         Makes a batch of a list of items; default torch's.
-    batch_size : int
+    batch_size : int, optional
+        Default: 64 for a module on the CPU, else 256.
     device : str or torch.device, optional
         Default: where the model's parameters are.
     progress : bool
@@ -111,11 +112,12 @@ def evaluate(
     >>> evaluate(LogisticRegression().fit(x, y), (x, y), progress=False).spaces
     ['features']
     """
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
     items = as_items(dataset)
     n = len(items)
     run = runner_for(model, hidden=hidden, loss=loss, device=device)
+    size: int = batch_size or run.batch_size
     named = _named_encoders(encoders, run)
     source = _source_of(items) if source is None else as_source(source)
     if source is None and any(not _reads_items(encoder) for encoder in named.values()):
@@ -132,7 +134,7 @@ def evaluate(
 
     def encode(encoder: Encoder, rows: np.ndarray) -> np.ndarray:
         shown = Rows(items, rows, transform) if _reads_items(encoder) or source is None else source.take(rows)
-        return encoder.encode_images(shown, batch_size=batch_size, progress=False)
+        return encoder.encode_images(shown, batch_size=size, progress=False)
 
     def run_batch(batch: Any, first_row: int) -> dict[str, np.ndarray]:
         columns = run(batch, first_row)
@@ -161,16 +163,16 @@ def evaluate(
         task = {"model": run.fingerprint(), "hidden": str(hidden), "loss": describe(loss), **data} if on_disk else {}
         start = table.begin(MODEL, task | ({"collate": describe(collate)} if on_disk else {}))
         with run.ready():
-            steps = batches(items, start, batch_size, transform, collate)
-            for first, batch in bar(steps, total=-(-(n - start) // batch_size), desc=MODEL, enabled=progress):
+            steps = batches(items, start, size, transform, collate)
+            for first, batch in bar(steps, total=-(-(n - start) // size), desc=MODEL, enabled=progress):
                 tell(MODEL, first)
                 table.write(MODEL, first, run_batch(batch, first))
         for name, encoder in named.items():
             stage = f"encoder {name}"
             begun = table.begin(stage, {"encoder": _encoder_fingerprint(encoder), **data} if on_disk else {})
-            for first in bar(range(begun, n, batch_size), desc=name, enabled=progress):
+            for first in bar(range(begun, n, size), desc=name, enabled=progress):
                 tell(name, first)
-                table.write(stage, first, {name: encode(encoder, np.arange(first, min(first + batch_size, n)))})
+                table.write(stage, first, {name: encode(encoder, np.arange(first, min(first + size, n)))})
         columns = table.columns(MODEL)
         spaces = {name: columns.pop(name) for name in run.spaces if name in columns}
         own = [name for name in spaces if name != "features"]

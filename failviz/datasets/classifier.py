@@ -71,4 +71,4 @@ def load_demo_classifier() -> SceneClassifier:
     with torch.device("meta"):
         model = SceneClassifier()  # no weights drawn: the global random state stays untouched
     model.load_state_dict(load(read_verified(DATA / "classifier.safetensors")), assign=True)
-    return model.eval()
+    return model.eval().to(memory_format=torch.channels_last)  # in which a CPU convolves up to twice as fast

@@ -157,4 +157,4 @@ def load_demo_encoder() -> DemoEncoder:
     with torch.device("meta"):
         towers = SceneTowers()
     towers.load_state_dict(load(read_verified(DATA / "encoder.safetensors")), assign=True)
-    return DemoEncoder(towers.eval())
+    return DemoEncoder(towers.eval().to(memory_format=torch.channels_last))  # see `load_demo_classifier`
