@@ -9,6 +9,7 @@ FINDERS = [
     FailureDirections(random_state=0, progress=False),
     Spotlight(n_slices=2, min_weight=0.05, random_state=0, progress=False),
 ]
+"""One of each, as the contract tries them."""
 
 
 def planted(n=600, d=12, seed=0, shift=3.0, n_classes=3):
@@ -20,9 +21,20 @@ def planted(n=600, d=12, seed=0, shift=3.0, n_classes=3):
     x[hard, 0] += shift
     wrong = rng.random(n) < np.where(hard, 0.8, 0.08)
     predictions = np.where(wrong, (labels + 1) % n_classes, labels)
-    losses = np.where(wrong, rng.gamma(4.0, 0.6, n), rng.gamma(1.0, 0.1, n))
-    names = [f"kind {c}" for c in range(n_classes)]
-    evaluation = Evaluation(x, labels=labels, predictions=predictions, losses=losses, class_names=names)
+    losses = np.where(wrong, 0.8 + rng.gamma(3.0, 0.6, n), np.minimum(0.6, rng.gamma(1.0, 0.1, n)))
+    probs = np.zeros((n, n_classes))
+    probs[np.arange(n), (labels + 1) % n_classes] = 1 - np.exp(-losses)
+    probs[np.arange(n), labels] = np.exp(-losses)
+    ground = np.where(hard ^ (rng.random(n) < 0.05), "grass", rng.choice(["sand", "snow", "brick"], n))
+    evaluation = Evaluation(
+        x,
+        labels=labels,
+        predictions=predictions,
+        probs=probs,
+        losses=losses,
+        metadata={"ground": ground, "size": rng.normal(size=n)},
+        class_names=[f"kind {c}" for c in range(n_classes)],
+    )
     return evaluation, hard
 
 
@@ -38,6 +50,7 @@ def one_class(n=200, d=16, seed=0, n_errors=None):
         labels=np.zeros(n, int),
         predictions=is_error.astype(int),
         losses=is_error * 2.0 + 0.1,
+        metadata={"side": np.where(x[:, 0] > 0, "left", "right")},
         class_names=["a", "b"],
     )
     return x, is_error, evaluation
