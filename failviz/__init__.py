@@ -12,6 +12,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Annotations": "annotations",
+    "ConfidenceRank": "discovery",
+    "ConfusionCells": "discovery",
     "Evaluation": "evaluation",
     "Explorer": "widget",
     "FailureDirections": "discovery",
@@ -27,6 +29,8 @@ _SUBPACKAGES = ("datasets", "encoders", "interventions", "plots", "sources")
 
 __all__ = [
     "Annotations",
+    "ConfidenceRank",
+    "ConfusionCells",
     "Evaluation",
     "Explorer",
     "FailureDirections",
@@ -47,7 +51,7 @@ __all__ = [
 if TYPE_CHECKING:
     from failviz import datasets, encoders, interventions, plots, sources
     from failviz.annotations import Annotations
-    from failviz.discovery import FailureDirections, Spotlight
+    from failviz.discovery import ConfidenceRank, ConfusionCells, FailureDirections, Spotlight
     from failviz.evaluation import Evaluation
     from failviz.inference import evaluate
     from failviz.interventions import RetrainPlan, compare, retrain

@@ -208,3 +208,10 @@ def fraction(value: float, name: str) -> float:
     if not (isinstance(value, int | float | np.number) and 0 < value < 1):
         raise ValueError(f"{name} must lie strictly between 0 and 1, not {value!r}.")
     return float(value)
+
+
+def whole_number(value: object, name: str, *, least: int) -> int:
+    """Return a whole number of at least `least`; True and False are none."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    return int(value)

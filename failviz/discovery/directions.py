@@ -227,8 +227,7 @@ class FailureDirections(SliceFinder):
             )
         if self.selection not in ("auroc", "balanced_accuracy"):
             raise ValueError(f'selection must be "auroc" or "balanced_accuracy", not {self.selection!r}.')
-        if not isinstance(self.cv, int | np.integer) or self.cv < 2:
-            raise ValueError(f"cv must be a whole number of at least 2 folds, not {self.cv!r}.")
+        _checks.whole_number(self.cv, "cv", least=2)
         if self.passes not in (1, 2):
             raise ValueError(f"passes must be 1, or 2 to repeat the paper's training script, not {self.passes!r}.")
         return grid

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from failviz import _checks
 from failviz._parallel import one_thread
 from failviz._progress import progress as progress_bar
 from failviz.discovery.base import SliceFinder, canonical_order
@@ -199,9 +200,7 @@ class Spotlight(SliceFinder):
 
     def _check_settings(self) -> None:
         for name in ("n_slices", "n_starts"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
+            _checks.whole_number(getattr(self, name), name, least=1)
         for name in ("min_weight", "confine"):
             value = getattr(self, name)
             if isinstance(value, str | bool) or not (value is None or np.isscalar(value)):

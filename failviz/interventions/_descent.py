@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from failviz import _checks
 from failviz._model_state import at_work
 from failviz._progress import progress as bar
 from failviz.interventions._checkpoint import Checkpoint, Standing, weights_of
@@ -71,8 +72,7 @@ class Course:
             value = getattr(self, name)
             if value is None and name in ("replay", "patience"):
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+            _checks.whole_number(value, name, least=least)
         if self.lr is not None and not (isinstance(self.lr, int | float | np.number) and 0 < self.lr < math.inf):
             raise ValueError(f"lr must be a finite number above 0, not {self.lr!r}.")
 

@@ -128,8 +128,7 @@ def compare(
     ['better', 'no clear change']
     """
     _checks.fraction(q, "q")
-    if not isinstance(n_resamples, int | np.integer) or n_resamples < 1:
-        raise ValueError(f"n_resamples must be a whole number of at least 1, not {n_resamples!r}.")
+    _checks.whole_number(n_resamples, "n_resamples", least=1)
     if not isinstance(before, Evaluation):
         raise TypeError(f"compare takes the Evaluation before, not {type(before).__name__}.")
     before.require("labels", "predictions", by="compare")

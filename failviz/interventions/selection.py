@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
+from failviz import _checks
 from failviz._fingerprints import recognised
 from failviz.annotations import Annotations
 from failviz.evaluation import Evaluation
@@ -129,7 +130,8 @@ def select(
     ['7', '6', '5']
     """
     _check(pool, by, budget, of, held_out, controls)
-    _check_counts(k=k, chunk_rows=chunk_rows)
+    _checks.whole_number(k, "k", least=1)
+    _checks.whole_number(chunk_rows, "chunk_rows", least=1)
     if isinstance(sample, bool) or not isinstance(sample, int | float | np.number) or not 0 < sample <= 1:
         raise ValueError(f"sample must be above 0 and at most 1, not {sample!r}.")
     labels = _labels(pool, annotations)
@@ -183,7 +185,7 @@ def _check(pool: Any, by: Any, budget: Any, of: Any, held_out: Any, controls: An
         if rule in need:
             pool.require(need[rule], by=f"select by {rule!r}")
     if by != "all":
-        _check_counts(budget=budget)
+        _checks.whole_number(budget, "budget", least=1)
     elif budget is not None:
         raise ValueError("select by 'all' takes everything, so it has no budget: leave it out.")
     if (by == "nearest") != (of is not None):
@@ -193,12 +195,6 @@ def _check(pool: Any, by: Any, budget: Any, of: Any, held_out: Any, controls: An
             else "takes no of=: slices are the pool's"
         )
         raise ValueError(f"select by {by!r} {what}.")
-
-
-def _check_counts(**counts: Any) -> None:
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}.")
 
 
 def _labels(pool: Evaluation, annotations: Annotations | None) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from failviz.discovery import FailureDirections, Spotlight
+from failviz.discovery import ConfidenceRank, ConfusionCells, FailureDirections, Spotlight
 from failviz.evaluation import Evaluation
 
 FINDERS = [
     FailureDirections(random_state=0, progress=False),
     Spotlight(n_slices=2, min_weight=0.05, random_state=0, progress=False),
+    ConfusionCells(n_slices=3),
+    ConfidenceRank(),
 ]
 """One of each, as the contract tries them."""
 
@@ -49,6 +51,7 @@ def one_class(n=200, d=16, seed=0, n_errors=None):
         x,
         labels=np.zeros(n, int),
         predictions=is_error.astype(int),
+        probs=np.where(is_error[:, None], [0.2, 0.8], [0.9, 0.1]),
         losses=is_error * 2.0 + 0.1,
         metadata={"side": np.where(x[:, 0] > 0, "left", "right")},
         class_names=["a", "b"],
