@@ -2,30 +2,52 @@
 
 Jain et al. 2022, arXiv 2206.14754, section 3. Departures from the paper, all in "auroc" selection, because
 balanced accuracy at small C scores an arbitrary intercept (see `svm.py`): C is chosen by how well held-out
-errors are ranked, and a free intercept is placed where out-of-fold balanced accuracy is best.
+errors are ranked, and a free intercept is placed where out-of-fold balanced accuracy is best. The linear discriminant
+and the network have no C; their threshold is placed in the same way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
+from sklearn.neural_network import MLPClassifier
 
+from failviz.discovery.direction_lda import Discriminant
 from failviz.discovery.svm import BalancedSVM, Hyperplane, SharedGram
 
 _TIE = 1e-12
 
 
 @dataclass(frozen=True)
-class Direction:
-    """The fit of one class: `plane` is positive toward failure, `cv_scores` (n_C,) belong to the grid."""
+class Network:
+    """The log-odds of failure that a small network gives, plus b."""
 
-    plane: Hyperplane
+    model: MLPClassifier
+    intercept: float = 0.0
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        chances = np.clip(self.model.predict_proba(rows)[:, 1], 1e-15, 1 - 1e-15)
+        return np.log(chances) - np.log1p(-chances) + self.intercept
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The fit of one class: `plane` is positive toward failure, `cv_scores` (n_C,) belong to the grid.
+
+    The discriminant and the network have no C (NaN), and one score.
+    """
+
+    plane: Hyperplane | Network
     C: float
     cv_scores: np.ndarray
-    is_saturated: bool
+    is_saturated: bool = False
 
 
 def auroc(scores: np.ndarray, is_error: np.ndarray) -> float:
@@ -80,6 +102,7 @@ def fit_direction(
     C_grid: np.ndarray,
     cv: int,
     selection: str,
+    estimator: str = "svm",
     rng: np.random.RandomState | None,
 ) -> Direction:
     """The direction in which one class fails.
@@ -95,6 +118,7 @@ def fit_direction(
         Stratified folds.
     selection : "auroc" or "balanced_accuracy"
         The latter repeats the paper, arbitrary intercepts included.
+    estimator : "svm", "lda" or "mlp"
     rng : RandomState or None
         Shuffles the folds; None takes rows in the order given, as the paper's code does.
 
@@ -107,8 +131,41 @@ def fit_direction(
     folds = np.empty(len(rows), dtype=np.int64)
     for number, (_, held_out) in enumerate(splitter.split(rows, ~is_error)):
         folds[held_out] = number
+    if estimator == "lda":
+        return _without_C(rows, is_error, folds, _discriminant)
+    if estimator == "mlp":
+        seed = 0 if rng is None else int(rng.randint(2**31 - 1))
+        return _without_C(rows, is_error, folds, partial(_network, seed=seed))
     method = _as_published if selection == "balanced_accuracy" else _by_ranking
     return method(rows, is_error, folds, C_grid)
+
+
+def _discriminant(rows: np.ndarray, is_error: np.ndarray) -> Hyperplane:
+    coef = Discriminant(rows, is_error).coef(rows[is_error])
+    return Hyperplane(coef / (np.linalg.norm(coef) or 1.0), 0.0)
+
+
+def _network(rows: np.ndarray, is_error: np.ndarray, seed: int) -> Network:
+    model = MLPClassifier((rows.shape[1], 100), random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # as the paper's code, which stops after 200 epochs
+        return Network(model.fit(rows, is_error))
+
+
+def _without_C(
+    rows: np.ndarray,
+    is_error: np.ndarray,
+    folds: np.ndarray,
+    fit: Callable[[np.ndarray, np.ndarray], Hyperplane | Network],
+) -> Direction:
+    """Fit once; the threshold is the one that serves out-of-fold scores best."""
+    heights, scores = np.empty(len(rows)), []
+    for fold in range(int(folds.max()) + 1):
+        held_out, part = folds == fold, folds != fold
+        heights[held_out] = fit(rows[part], is_error[part])(rows[held_out])
+        scores.append(auroc(heights[held_out], is_error[held_out]))
+    threshold = best_threshold(heights, is_error, folds, heights.min(), heights.max())
+    return Direction(replace(fit(rows, is_error), intercept=-threshold), np.nan, np.array([np.mean(scores)]))
 
 
 def _by_ranking(rows: np.ndarray, is_error: np.ndarray, folds: np.ndarray, C_grid: np.ndarray) -> Direction:
@@ -135,7 +192,7 @@ def _by_ranking(rows: np.ndarray, is_error: np.ndarray, folds: np.ndarray, C_gri
     chosen = int((unsaturated if len(unsaturated) else tied)[-1])
     C = float(C_grid[chosen])
     if len(unsaturated):
-        return Direction(problem.solve(C, gram), C, cv_scores, is_saturated=False)
+        return Direction(problem.solve(C, gram), C, cv_scores)
     coef, low, high = problem.saturated(C)
     length = np.linalg.norm(coef)
     threshold = best_threshold(heights[chosen] * length, is_error, folds, -high, -low)

@@ -15,12 +15,15 @@ from failviz import _checks
 from failviz._parallel import parallel_map
 from failviz.discovery.base import SliceFinder, canonical_order
 from failviz.discovery.direction_fit import Direction, fit_direction
+from failviz.discovery.direction_lda import error_groups
+from failviz.discovery.svm import Hyperplane
 from failviz.discovery.whitening import Whitening
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
 
 METHOD = "failure direction"
 LARGEST_C = 1000.0
+MOST_DIRECTIONS = 4
 
 
 class FailureDirections(SliceFinder):
@@ -41,6 +44,14 @@ class FailureDirections(SliceFinder):
         What chooses C. At small C the intercept of this SVM is not unique, so the paper's balanced
         accuracy scores an arbitrary number there; the area under the ROC curve of held-out errors does
         not depend on it. "balanced_accuracy" repeats the paper's recipe: for comparison.
+    estimator : "svm", "lda" or "mlp"
+        What separates errors from correct examples: the paper's linear SVM; the linear discriminant, in closed form
+        (`direction_lda.py`), often the better ranking and far quicker; or the paper's network with hidden layers
+        (d, 100), which has a score and no direction. Only the SVM has a C to select.
+    n_directions : int, default 1
+        At most how many directions a class may have, 1 to 4: a class can fail in several ways. Its errors are divided
+        so that each lies along its best direction, and each part is fitted against all correct examples. The division
+        sees all errors, so cross-validated scores are then too good by a little; `verify` is not concerned.
     space : str or None
         Embedding space; None = the first.
     shuffle : bool, default True
@@ -49,22 +60,23 @@ class FailureDirections(SliceFinder):
     passes : 1 or 2
         How often rows are whitened; the paper's training script does it twice.
     random_state : int, RandomState or None
-        Of the shuffle.
+        Of the shuffle, of the start of several directions, and of the network.
     progress : bool, default True
         Show a bar when the fit takes long.
 
     Attributes
     ----------
     coef_ : float64 (n_classes, d)
-        Toward failure, in whitened unit-row coordinates, not rescaled; NaN rows where there is no direction.
+        Toward failure, in whitened unit-row coordinates, not rescaled; NaN rows where there is no direction. With
+        `n_directions` above 1, one row per column of `decision_function` instead, as in the three below.
     intercept_, C_ : float64 (n_classes,)
     cv_scores_ : float64 (n_classes, n_C)
-        Mean held-out score of `selection` for each C.
+        Mean held-out score of `selection` for each C; of "lda" and "mlp" one held-out AUROC.
     status_ : list of str
         Per class "fitted", "too_few_errors", "too_few_correct" (fewer than `cv`) or "empty".
     classes_ : int64 (n_classes,)
     order_ : int64 (k,)
-        The classes with a direction, most important first: by errors in the fit x how far their
+        The class of each direction, most important first: by errors in the fit x how far their
         cross-validated score is above chance. Columns of `decision_function` and `slices` follow it.
     mean_, scale_, is_constant_ : arrays (d,)
         Whitening statistics; a constant dimension has scale 1.
@@ -97,6 +109,8 @@ class FailureDirections(SliceFinder):
         *,
         cv: int = 2,
         selection: str = "auroc",
+        estimator: str = "svm",
+        n_directions: int = 1,
         space: str | None = None,
         shuffle: bool = True,
         passes: int = 1,
@@ -106,6 +120,8 @@ class FailureDirections(SliceFinder):
         self.C_grid = C_grid
         self.cv = cv
         self.selection = selection
+        self.estimator = estimator
+        self.n_directions = n_directions
         self.space = space
         self.shuffle = shuffle
         self.passes = passes
@@ -143,31 +159,34 @@ class FailureDirections(SliceFinder):
         rows = [order[labels[order] == c] for c in self.classes_]
         self.status_ = [self._status(errors[members]) for members in rows]
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(self.classes_))
-        settings = {"C_grid": C_grid, "cv": self.cv, "selection": self.selection}
+        settings = {"C_grid": C_grid, "cv": self.cv, "selection": self.selection, "estimator": self.estimator}
 
         fitted = [c for c, status in enumerate(self.status_) if status == "fitted"]
         pieces = [
-            (embeddings, rows[c], errors[rows[c]], self._whitening, seeds[c] if self.shuffle else None, settings)
+            (embeddings, rows[c], errors[rows[c]], self._whitening, seeds[c], self.shuffle, self.n_directions, settings)
             for c in fitted
         ]
         fits = parallel_map(_fit_class, pieces, desc="failure directions", progress=self.progress)
-        self._store(dict(zip(fitted, fits, strict=True)), {c: errors[rows[c]] for c in fitted}, len(C_grid))
+        self._store([(c, *fit) for c, found in zip(fitted, fits, strict=True) for fit in found])
         return self
 
     def decision_function(self, evaluation: Evaluation) -> np.ndarray:
-        """float64 (n, k), one column per class of `order_`: positive = in the slice, larger = more likely to
+        """float64 (n, k), one column per direction of `order_`: positive = in the slice, larger = more likely to
         fail, -inf for examples of other classes."""
         embeddings = self._embeddings(evaluation)
         labels = evaluation.labels
         assert labels is not None
         decision = np.full((len(embeddings), len(self.order_)), -np.inf)
-        for column, c in enumerate(self.order_):
+        for c in np.unique(self.order_):
+            columns = np.flatnonzero(self.order_ == c)
             for rows in np.array_split(np.flatnonzero(labels == c), max(1, int((labels == c).sum()) // 65536)):
-                decision[rows, column] = self._whitening(embeddings[rows]) @ self.coef_[c] + self.intercept_[c]
+                whitened = self._whitening(embeddings[rows])
+                for column in columns:
+                    decision[rows, column] = self._scorers[column](whitened) if len(rows) else 0.0
         return decision
 
     def slices(self, evaluation: Evaluation) -> list[Slice]:
-        """One Slice per class with a direction, most important first; weight 1 where the score is positive.
+        """One Slice per direction, most important first; weight 1 where the score is positive.
 
         `stats` are facts of the fit; the keys say which are in-sample and which cross-validated.
         """
@@ -178,35 +197,41 @@ class FailureDirections(SliceFinder):
                 scores=decision[:, column],
                 weights=(decision[:, column] > 0).astype(np.float64),
                 scope=("label", int(c)),
-                name=f"{evaluation.class_name(int(c))}: hardest",
+                name=f"{evaluation.class_name(int(c))}: hardest{self._numbers[column]}",
                 method=METHOD,
-                direction=self.coef_[c],
-                stats=self._stats[c],
+                direction=getattr(self._scorers[column], "coef", None),
+                stats=self._stats[column],
             )
             for column, c in enumerate(self.order_)
         ]
 
-    def _store(self, fits: dict[int, Direction], outcomes: dict[int, np.ndarray], n_C: int) -> None:
-        n_classes = len(self.classes_)
-        self.coef_ = np.full((n_classes, self.n_features_in_), np.nan)
-        self.intercept_, self.C_ = np.full(n_classes, np.nan), np.full(n_classes, np.nan)
-        self.cv_scores_ = np.full((n_classes, n_C), np.nan)
-        self._stats: dict[int, dict[str, Any]] = {}
-        importance: dict[int, float] = {}
-        for c, fit in fits.items():
-            self.coef_[c], self.intercept_[c] = fit.plane.coef, fit.plane.intercept
-            self.C_[c], self.cv_scores_[c] = fit.C, fit.cv_scores
-            n_errors, best = int(outcomes[c].sum()), float(fit.cv_scores.max())
-            importance[c] = max(0.0, best - 0.5) * n_errors
-            self._stats[c] = {
-                "fit_n": len(outcomes[c]),
-                "fit_errors": n_errors,
-                "fit_error_rate": n_errors / len(outcomes[c]),
-                f"cross_validated_{self.selection}": best,
-                "C": fit.C,
-                "saturated": fit.is_saturated,
-            }
-        self.order_ = np.array(sorted(fits, key=lambda c: (-importance[c], c)), dtype=np.int64)
+    def _store(self, found: list[tuple[int, Direction, int, int]]) -> None:
+        """Learned attributes from (class, direction, rows, errors) of each fit."""
+        found = sorted(found, key=lambda one: (-_importance(*one[1:]), one[0]))  # stable: larger groups first
+        self.order_ = np.array([c for c, *_ in found], dtype=np.int64)
+        self._scorers = [fit.plane for _, fit, _, _ in found]
+        self._stats = [self._facts(*one[1:]) for one in found]
+        ranks = [int((self.order_[:column] == c).sum()) + 1 for column, c in enumerate(self.order_)]
+        is_alone = [int((self.order_ == c).sum()) == 1 for c in self.order_]
+        self._numbers = ["" if alone else f", {rank}" for alone, rank in zip(is_alone, ranks, strict=True)]
+
+        places = self.order_ if self.n_directions == 1 else range(len(found))
+        n_rows = len(self.classes_) if self.n_directions == 1 else len(found)
+        n_scores = len(self.C_grid) if self.estimator == "svm" else 1
+        self.coef_ = np.full((n_rows, self.n_features_in_), np.nan)
+        self.intercept_, self.C_ = np.full(n_rows, np.nan), np.full(n_rows, np.nan)
+        self.cv_scores_ = np.full((n_rows, n_scores), np.nan)
+        for place, (_, fit, _, _) in zip(places, found, strict=True):
+            if isinstance(fit.plane, Hyperplane):
+                self.coef_[place], self.intercept_[place] = fit.plane.coef, fit.plane.intercept
+            self.C_[place], self.cv_scores_[place] = fit.C, fit.cv_scores
+
+    def _facts(self, fit: Direction, n: int, n_errors: int) -> dict[str, Any]:
+        facts = {"fit_n": n, "fit_errors": n_errors, "fit_error_rate": n_errors / n}
+        best = float(fit.cv_scores.max())
+        if self.estimator != "svm":
+            return {**facts, "cross_validated_auroc": best}
+        return {**facts, f"cross_validated_{self.selection}": best, "C": fit.C, "saturated": fit.is_saturated}
 
     def _status(self, errors: np.ndarray) -> str:
         if len(errors) == 0:
@@ -227,6 +252,12 @@ class FailureDirections(SliceFinder):
             )
         if self.selection not in ("auroc", "balanced_accuracy"):
             raise ValueError(f'selection must be "auroc" or "balanced_accuracy", not {self.selection!r}.')
+        if self.estimator not in ("svm", "lda", "mlp"):
+            raise ValueError(f'estimator must be "svm", "lda" or "mlp", not {self.estimator!r}.')
+        if self.estimator != "svm" and self.selection != "auroc":
+            raise ValueError('selection="balanced_accuracy" repeats the paper\'s choice of C, which only "svm" has.')
+        if _checks.whole_number(self.n_directions, "n_directions", least=1) > MOST_DIRECTIONS:
+            raise ValueError(f"n_directions must be at most {MOST_DIRECTIONS}, not {self.n_directions}.")
         _checks.whole_number(self.cv, "cv", least=2)
         if self.passes not in (1, 2):
             raise ValueError(f"passes must be 1, or 2 to repeat the paper's training script, not {self.passes!r}.")
@@ -240,13 +271,30 @@ class FailureDirections(SliceFinder):
         return rows
 
 
+def _importance(fit: Direction, n: int, n_errors: int) -> float:
+    return max(0.0, float(fit.cv_scores.max()) - 0.5) * n_errors
+
+
 def _fit_class(
     embeddings: np.ndarray,
     rows: np.ndarray,
     is_error: np.ndarray,
     whitening: Whitening,
-    seed: int | None,
+    seed: int,
+    shuffle: bool,
+    n_directions: int,
     settings: dict[str, Any],
-) -> Direction:
-    rng = None if seed is None else np.random.RandomState(seed)
-    return fit_direction(whitening(embeddings[rows]), is_error, rng=rng, **settings)
+) -> list[tuple[Direction, int, int]]:
+    """Each direction of one class, and how many rows and errors it was fitted on."""
+    rng = np.random.RandomState(seed)
+    whitened = whitening(embeddings[rows])
+    groups = [np.flatnonzero(is_error)]
+    if n_directions > 1:
+        groups = error_groups(whitened, is_error, n_directions, settings["cv"], rng) or groups
+    found = []
+    for group in groups:
+        part = ~is_error
+        part[group] = True
+        direction = fit_direction(whitened[part], is_error[part], rng=rng if shuffle else None, **settings)
+        found.append((direction, int(part.sum()), len(group)))
+    return found

@@ -7,6 +7,7 @@ from failviz.evaluation import Evaluation
 
 FINDERS = [
     FailureDirections(random_state=0, progress=False),
+    FailureDirections(estimator="lda", n_directions=2, random_state=0, progress=False),
     Spotlight(n_slices=2, min_weight=0.05, random_state=0, progress=False),
     ConfusionCells(n_slices=3),
     ConfidenceRank(),

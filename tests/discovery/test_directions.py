@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from discovery_cases import one_class, planted
 from scipy.stats import spearmanr
+from sklearn.covariance import LedoitWolf
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler, normalize
@@ -253,8 +254,72 @@ def test_reference_gives_the_whitening_statistics():
         {"cv": 1},
         {"selection": "loss"},
         {"passes": 3},
+        {"estimator": "tree"},
+        {"n_directions": 0},
+        {"n_directions": 5},
+        {"selection": "balanced_accuracy", "estimator": "lda"},
     ],
 )
 def test_wrong_settings_are_refused_at_fit(settings):
-    with pytest.raises(ValueError, match=f"^{next(iter(settings))} must"):
+    with pytest.raises(ValueError, match=f"^{next(iter(settings))}(=| must)"):
         FailureDirections(**settings).fit(planted()[0])
+
+
+def test_the_discriminant_is_its_closed_form():
+    x, is_error, _ = one_class(300, 8)
+    rows = whitened(x)
+    fit = fit_direction(
+        rows, is_error, C_grid=C_GRID, cv=2, selection="auroc", estimator="lda", rng=np.random.RandomState(0)
+    )
+    sides = [rows[is_error], rows[~is_error]]
+    centred = np.concatenate([side - side.mean(axis=0) for side in sides])
+    covariance = LedoitWolf(assume_centered=True).fit(centred).covariance_
+    by_hand = np.linalg.solve(covariance, sides[0].mean(axis=0) - sides[1].mean(axis=0))
+    np.testing.assert_allclose(fit.plane.coef, by_hand / np.linalg.norm(by_hand), atol=1e-6)
+    assert np.isnan(fit.C)
+    assert roc_auc_score(is_error, fit.plane(rows)) > 0.8
+    assert 0.5 < fit.cv_scores[0] < 1
+    assert balanced_accuracy(fit.plane(rows), is_error) > 0.7
+
+
+@pytest.mark.parametrize("estimator", ["svm", "lda", "mlp"])
+def test_every_estimator_finds_the_planted_failure(estimator):
+    evaluation, hard = planted(900)
+    first, second = evaluation.split(0.5, random_state=0)
+    finder = FailureDirections(estimator=estimator, random_state=0, progress=False).fit(first)
+    one = next(one for one in finder.slices(second) if one.scope == ("label", 1))
+    rows = [evaluation.ids.tolist().index(name) for name in second.ids]
+    in_class = second.labels == 1
+    assert roc_auc_score(hard[rows][in_class], one.scores[in_class]) > 0.8
+    assert (one.direction is None) == (estimator == "mlp")
+    assert np.isnan(finder.coef_[1]).all() == (estimator == "mlp")
+    assert finder.coef_.shape == (3, 12)
+    assert finder.cv_scores_.shape == (3, 7 if estimator == "svm" else 1)
+
+
+def test_a_class_that_fails_in_two_ways_has_two_directions():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(900, 10))
+    way = rng.choice(3, 900, p=[0.7, 0.15, 0.15])  # 0 = no failure
+    x[way == 1, 0] += 4
+    x[way == 2, 1] += 4
+    is_error = np.where(way > 0, rng.random(900) < 0.8, rng.random(900) < 0.05)
+    evaluation = Evaluation(x, labels=np.zeros(900, int), predictions=is_error.astype(int), class_names=["a", "b"])
+    finder = FailureDirections(n_directions=2, random_state=0, progress=False).fit(evaluation)
+    assert [one.name for one in finder.slices(evaluation)] == ["a: hardest, 1", "a: hardest, 2"]
+    assert finder.coef_.shape == (2, 10)
+    assert sorted(int(np.abs(row).argmax()) for row in finder.coef_) == [0, 1]
+    scores = finder.decision_function(evaluation)
+    for row, column in zip(finder.coef_, scores.T, strict=True):
+        own = way == 1 + int(np.abs(row).argmax())
+        assert own[np.argsort(-column)[:50]].mean() > 0.9
+    stats = [one.stats for one in finder.slices(evaluation)]
+    assert sum(one["fit_errors"] for one in stats) == is_error.sum()
+
+
+@pytest.mark.parametrize("n_errors", [2, 3, 5])
+def test_more_directions_than_errors_allow_are_given_up(n_errors):
+    evaluation = one_class(n_errors=n_errors)[2]
+    finder = FailureDirections(n_directions=4, random_state=0, progress=False).fit(evaluation)
+    assert 1 <= len(finder.slices(evaluation)) <= n_errors // 2
+    assert np.isfinite(finder.coef_).all()
