@@ -14,11 +14,14 @@ _HOME = {
     "Annotations": "annotations",
     "ConfidenceRank": "discovery",
     "ConfusionCells": "discovery",
+    "ErrorMixture": "discovery",
     "Evaluation": "evaluation",
     "Explorer": "widget",
     "FailureDirections": "discovery",
+    "FailureTree": "discovery",
     "RetrainPlan": "interventions",
     "Slice": "slices",
+    "SliceLine": "discovery",
     "Spotlight": "discovery",
     "compare": "interventions",
     "evaluate": "inference",
@@ -31,11 +34,14 @@ __all__ = [
     "Annotations",
     "ConfidenceRank",
     "ConfusionCells",
+    "ErrorMixture",
     "Evaluation",
     "Explorer",
     "FailureDirections",
+    "FailureTree",
     "RetrainPlan",
     "Slice",
+    "SliceLine",
     "Spotlight",
     "compare",
     "datasets",
@@ -51,7 +57,15 @@ __all__ = [
 if TYPE_CHECKING:
     from failviz import datasets, encoders, interventions, plots, sources
     from failviz.annotations import Annotations
-    from failviz.discovery import ConfidenceRank, ConfusionCells, FailureDirections, Spotlight
+    from failviz.discovery import (
+        ConfidenceRank,
+        ConfusionCells,
+        ErrorMixture,
+        FailureDirections,
+        FailureTree,
+        SliceLine,
+        Spotlight,
+    )
     from failviz.evaluation import Evaluation
     from failviz.inference import evaluate
     from failviz.interventions import RetrainPlan, compare, retrain

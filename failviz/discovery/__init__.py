@@ -2,6 +2,17 @@
 
 from failviz.discovery.baselines import ConfidenceRank, ConfusionCells
 from failviz.discovery.directions import FailureDirections
+from failviz.discovery.mixture import ErrorMixture
+from failviz.discovery.sliceline import SliceLine
 from failviz.discovery.spotlight import Spotlight
+from failviz.discovery.tree import FailureTree
 
-__all__ = ["ConfidenceRank", "ConfusionCells", "FailureDirections", "Spotlight"]
+__all__ = [
+    "ConfidenceRank",
+    "ConfusionCells",
+    "ErrorMixture",
+    "FailureDirections",
+    "FailureTree",
+    "SliceLine",
+    "Spotlight",
+]

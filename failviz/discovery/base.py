@@ -7,6 +7,8 @@ names end in an underscore, and a larger score always means *more likely to fail
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,6 +49,11 @@ class SliceFinder(BaseEstimator, ABC):
     space_: str
     seen_rows_: np.ndarray
     n_features_in_: int
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "fit" in vars(cls):
+            cls.fit = _whole_or_not_at_all(vars(cls)["fit"])  # type: ignore[method-assign]
 
     @abstractmethod
     def fit(self, evaluation: Evaluation) -> SliceFinder:
@@ -101,6 +108,30 @@ class SliceFinder(BaseEstimator, ABC):
     def _slice(self, evaluation: Evaluation, **facts: Any) -> Slice:
         """A Slice of `evaluation` that remembers which rows chose it."""
         return Slice.of(evaluation, seen={self.space_: self.seen_rows_}, uses_outcome=self.uses_outcome, **facts)
+
+
+def _whole_or_not_at_all(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """A fit that forgets what an earlier one learned, and leaves nothing behind when it is stopped half-way.
+
+    Otherwise old slices could stand beside new `seen_rows_`, and be judged on the very rows that chose them.
+    """
+
+    @wraps(fit)
+    def fitted(self: SliceFinder, *args: Any, **kwargs: Any) -> Any:
+        settings = self.get_params(deep=False).keys()
+
+        def forget() -> None:
+            for name in vars(self).keys() - settings:
+                delattr(self, name)
+
+        forget()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            forget()
+            raise
+
+    return fitted
 
 
 def _lift(one: Slice, evaluation: Evaluation) -> float:

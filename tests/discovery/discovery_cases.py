@@ -2,13 +2,26 @@
 
 import numpy as np
 
-from failviz.discovery import ConfidenceRank, ConfusionCells, FailureDirections, Spotlight
+from failviz.discovery import (
+    ConfidenceRank,
+    ConfusionCells,
+    ErrorMixture,
+    FailureDirections,
+    FailureTree,
+    SliceLine,
+    Spotlight,
+)
 from failviz.evaluation import Evaluation
 
 FINDERS = [
     FailureDirections(random_state=0, progress=False),
     FailureDirections(estimator="lda", n_directions=2, random_state=0, progress=False),
     Spotlight(n_slices=2, min_weight=0.05, random_state=0, progress=False),
+    FailureTree(group_by="label", n_features=5, random_state=0, progress=False),
+    FailureTree(n_features=5, random_state=0, progress=False),
+    ErrorMixture(n_slices=2, n_components=8, random_state=0, progress=False),
+    SliceLine(n_slices=2, min_support=20, progress=False),
+    SliceLine(n_slices=2, min_support=20, errors="loss", progress=False),
     ConfusionCells(n_slices=3),
     ConfidenceRank(),
 ]

@@ -74,6 +74,16 @@ def test_refit_forgets_the_first_fit(finder, halves):
 
 
 @finders
+def test_a_fit_that_fails_leaves_an_unfitted_finder(finder, halves):
+    fitted = clone(finder).fit(halves[0])
+    with pytest.raises(ValueError, match="there is no space"):
+        fitted.set_params(space="clip").fit(halves[0])
+    with pytest.raises(NotFittedError):
+        fitted.set_params(space=None).slices(halves[1])
+    assert vars(fitted) == finder.get_params()
+
+
+@finders
 def test_fit_is_reproducible_and_leaves_global_randomness_alone(finder, halves):
     np.random.seed(3)  # noqa: NPY002 (the global state is what is tested)
     state = np.random.get_state()[1].copy()  # noqa: NPY002
