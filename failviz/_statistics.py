@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 from scipy import stats
+from scipy.special import betaln
 
 
 def wilson(count: float, n: float, level: float = 0.95) -> tuple[float, float]:
@@ -111,6 +112,39 @@ def benjamini_yekutieli(p: np.ndarray) -> np.ndarray:
 def harmonic(n: int) -> float:
     """1 + 1/2 + ... + 1/n: the price of any dependence in `benjamini_yekutieli`."""
     return float((1 / np.arange(1, n + 1)).sum())
+
+
+def shrunken_rates(wrong: np.ndarray, sizes: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Rates drawn toward their centres, by empirical Bayes with a beta-binomial model (Morris 1983, section 1).
+
+    wrong_i ~ Binomial(size_i, rate_i), rate_i ~ Beta(m c_i, m (1 - c_i)); the strength m, in examples, is the one in
+    [1, 1000] under which the counts are likeliest, and the result is the mean of the posterior.
+
+    Parameters
+    ----------
+    wrong, sizes : int arrays (k,)
+    centres : float array (k,)
+        NaN where there is none; such a rate is not drawn anywhere.
+
+    Returns
+    -------
+    float array (k,)
+        NaN where size is 0.
+
+    >>> shrunken_rates(np.array([3, 30]), np.array([4, 40]), np.array([0.1, 0.1])).round(2).tolist()
+    [0.62, 0.73]
+    """
+    rates = np.divide(wrong, sizes, out=np.full(len(sizes), np.nan), where=sizes > 0)
+    known = (sizes > 0) & ~np.isnan(centres)
+    if not known.any():
+        return rates
+    wrong, sizes, centres = wrong[known], sizes[known], np.clip(centres[known], 1e-3, 1 - 1e-3)
+    strengths = np.geomspace(1, 1000, 61)[:, None]
+    prior = strengths * centres, strengths * (1 - centres)
+    likelihood = (betaln(prior[0] + wrong, prior[1] + sizes - wrong) - betaln(*prior)).sum(axis=1)
+    strength = float(strengths[int(likelihood.argmax()), 0])
+    rates[known] = (wrong + strength * centres) / (sizes + strength)
+    return rates
 
 
 def growth_needed(

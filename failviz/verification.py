@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
 from failviz import _checks, _statistics
 from failviz._fingerprints import SEEN_LIMIT, recognised
+from failviz._slice_counts import GAP_WORTH_FINDING, UNWEIGHTED, Counts, counted
 from failviz.evaluation import Evaluation
-from failviz.slices import Slice, scope_mask
+from failviz.permutation import any_failure
+from failviz.refitting import cross_fitted, stability
+from failviz.slices import Slice
 from failviz.verdicts import Verdict, Verdicts
+
+if TYPE_CHECKING:
+    from failviz.discovery.base import SliceFinder
 
 __all__ = [
     "GAP_WORTH_FINDING",
     "SEEN_LIMIT",
     "UNTOLD",
+    "UNWEIGHTED",
     "Verdict",
     "Verdicts",
     "measure",
@@ -37,18 +42,24 @@ __all__ = [
 FEWEST = 5
 """Members below which nothing is confirmed, however clear the test."""
 
-GAP_WORTH_FINDING = 0.10
-"""A slice is too small to decide when it would not show this much above the rest of its scope."""
-
-NEEDS_AT_MOST = 10_000
-"""Above this many more members, "needs about N more" would be no advice."""
-
-OWN_LAYER = "found in the model's own layer, where it may be no more than a pair of classes the model mixes up"
 UNTOLD = "rows of this space repeat so often that whether the search saw these examples cannot be told"
-UNWEIGHTED = "the weights of the examples are not used, each counts once"
 
 
-def verify(slices: Any, evaluation: Evaluation, q: float = 0.1, *, method: str = "bh") -> Verdicts:
+CROSS_FITTED = "each example is placed by a search that did not see it, so these are not quite the slices shown"
+
+
+def verify(
+    slices: Any,
+    evaluation: Evaluation,
+    q: float = 0.1,
+    *,
+    method: str = "bh",
+    refit_on: Evaluation | None = None,
+    cross_fit: int | None = None,
+    n_permutations: int = 0,
+    random_state: int = 0,
+    progress: bool = True,
+) -> Verdicts:
     """Judge slices on data their finder has not seen.
 
     Each is tested against the rest of its scope (one-sided exact test, stratified by label for
@@ -70,6 +81,19 @@ def verify(slices: Any, evaluation: Evaluation, q: float = 0.1, *, method: str =
         False-discovery rate, in (0, 1).
     method : "bh" or "by"
         Benjamini-Hochberg or Benjamini-Yekutieli.
+    refit_on : Evaluation, optional
+        What the finders were fitted on: ten copies of each are fitted on 80% of it, and `stability` says how well a
+        slice is found again. NaN without it, and for slices that come without their finder.
+    cross_fit : int, optional
+        For finders fitted on this very Evaluation, where there is no other: they are fitted again without each of so
+        many parts, and each example is judged in the slice of a fit that did not see it. Takes finders only.
+    n_permutations : int
+        Above 0, `Verdicts.any_failure` answers whether there is any systematic failure at all, from so many
+        permutations of the errors (999, say).
+    random_state : int
+        Of the refits, the parts and the permutations.
+    progress : bool
+        Show a bar while refitting.
 
     Returns
     -------
@@ -81,8 +105,8 @@ def verify(slices: Any, evaluation: Evaluation, q: float = 0.1, *, method: str =
     ------
     ValueError
         When a slice belongs to another Evaluation, when more than 1% of the rows were seen by
-        the finder's fit, or when labels or predictions are missing. Where rows repeat by nature
-        (discrete tables, natural duplicates), that is 1% beyond twice what chance would make of it.
+        the finder's fit (and `cross_fit` was not asked for), or when labels or predictions are missing. Where rows
+        repeat by nature (discrete tables, natural duplicates), that is 1% beyond twice what chance would make of it.
 
     Notes
     -----
@@ -97,9 +121,10 @@ def verify(slices: Any, evaluation: Evaluation, q: float = 0.1, *, method: str =
     _checks.fraction(q, "q")
     if method not in ("bh", "by"):
         raise ValueError(f'method must be "bh" (Benjamini-Hochberg) or "by" (Benjamini-Yekutieli), not {method!r}.')
-    found = slices_of(slices, evaluation)
-    cache: dict[Any, Any] = {}
-    measured = [_unseen(one, evaluation, cache) for one in found]
+    _checks.whole_number(n_permutations, "n_permutations", least=0)
+    again: dict[str, Any] = {"random_state": random_state, "progress": progress}
+    measured = _unseen(slices, evaluation) if cross_fit is None else _crossed(slices, evaluation, cross_fit, again)
+    found = [m.slice for m in measured]
     testable = np.array([not (one.is_drawn or one.uses_outcome) for one in found], dtype=bool)
     p = np.array([m.p_value() if test else math.nan for m, test in zip(measured, testable, strict=True)])
     adjust = _statistics.benjamini_hochberg if method == "bh" else _statistics.benjamini_yekutieli
@@ -117,9 +142,23 @@ def verify(slices: Any, evaluation: Evaluation, q: float = 0.1, *, method: str =
             return None
         return FEWEST - int(sizes[i]) if is_clear[i] else measured[i].needs(alpha)
 
+    stable = [math.nan] * len(found) if refit_on is None else _stabilities(slices, refit_on, evaluation, again)
+    wrong = np.array([int(m.errors_in.sum()) for m in measured], dtype=np.int64)
+    shrunken = _statistics.shrunken_rates(wrong, sizes, np.array([m.rest_rate for m in measured]))
+    tested = [m for m, test in zip(measured, testable, strict=True) if test]
     return Verdicts(
-        m.verdict(p=float(p[i]), q=float(adjusted[i]), confirmed=bool(confirmed[i]), needs=needs(i))
-        for i, m in enumerate(measured)
+        (
+            m.verdict(
+                p=float(p[i]),
+                q=float(adjusted[i]),
+                confirmed=bool(confirmed[i]),
+                needs=needs(i),
+                shrunken_rate=float(shrunken[i]),
+                stability=float(stable[i]),
+            )
+            for i, m in enumerate(measured)
+        ),
+        p_any=any_failure(tested, evaluation, n_permutations, random_state) if n_permutations else math.nan,
     )
 
 
@@ -127,7 +166,7 @@ def measure(slices: Any, evaluation: Evaluation) -> Verdicts:
     """Rates of slices on the data that chose them: a description, marked in-sample, never a test."""
     nothing = {"p": math.nan, "q": math.nan, "confirmed": False, "needs": None}
     return Verdicts(
-        _measure(one, evaluation).verdict(**nothing, in_sample=True) for one in slices_of(slices, evaluation)
+        counted(one, evaluation).verdict(**nothing, in_sample=True) for one in slices_of(slices, evaluation)
     )
 
 
@@ -148,11 +187,15 @@ def slices_of(things: Any, evaluation: Evaluation) -> list[Slice]:
         return [things]
     if isinstance(things, Verdict):
         return slices_of(things.slice, evaluation)
-    if hasattr(things, "slices") and hasattr(things, "fit"):
+    if _is_finder(things):
         return list(things.slices(evaluation))
     if isinstance(things, str) or not isinstance(things, Iterable):
         raise TypeError(f"expected a fitted finder or slices, not {type(things).__name__}.")
     return [one for thing in things for one in slices_of(thing, evaluation)]
+
+
+def _is_finder(thing: Any) -> TypeGuard[SliceFinder]:
+    return hasattr(thing, "slices") and hasattr(thing, "fit")
 
 
 def share_seen(one: Slice, evaluation: Evaluation, _cache: dict[Any, Any] | None = None) -> float:
@@ -175,10 +218,44 @@ def _seen(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> tuple[np
     return is_seen, share, can_tell
 
 
-def _unseen(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> _Counts:
-    """Counts over the rows that the finder has not seen; refused when it has seen too many."""
+def _finders_of(things: Any, why: str) -> list[SliceFinder]:
+    """The fitted finders among one finder or a sequence of them; slices without their finder are refused."""
+    if _is_finder(things):
+        return [things]
+    if isinstance(things, Slice | Verdict | str) or not isinstance(things, Iterable):
+        raise TypeError(f"{why} needs fitted finders, not {type(things).__name__}.")
+    return [finder for thing in things for finder in _finders_of(thing, why)]
+
+
+def _crossed(slices: Any, evaluation: Evaluation, n_folds: int, again: dict[str, Any]) -> list[Counts]:
+    """Counts of each finder's slices, every example placed by a fit that did not see it."""
+    _checks.whole_number(n_folds, "cross_fit", least=2)
+    evaluation.require("labels", "predictions", by="cross-fitting")
+    return [
+        counted(one, evaluation, None, [CROSS_FITTED])
+        for finder in _finders_of(slices, "cross_fit")
+        for one in cross_fitted(finder, evaluation, n_folds, **again)
+    ]
+
+
+def _stabilities(things: Any, refit_on: Evaluation, evaluation: Evaluation, again: dict[str, Any]) -> list[float]:
+    """Of each slice, in the order of `slices_of`; NaN for one that comes without its finder."""
+    if _is_finder(things):
+        return [float(value) for value in stability(things, refit_on, evaluation, **again)]
+    if isinstance(things, Slice | Verdict):
+        return [math.nan]
+    return [value for thing in things for value in _stabilities(thing, refit_on, evaluation, again)]
+
+
+def _unseen(things: Any, evaluation: Evaluation) -> list[Counts]:
+    """Counts over the rows that the finders have not seen; refused when they have seen too many."""
+    cache: dict[Any, Any] = {}
+    return [_unseen_of(one, evaluation, cache) for one in slices_of(things, evaluation)]
+
+
+def _unseen_of(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> Counts:
     if one.is_drawn:
-        return _measure(one, evaluation)
+        return counted(one, evaluation)
     is_seen, share, can_tell = _seen(one, evaluation, cache)
     if share > SEEN_LIMIT:
         raise ValueError(
@@ -190,119 +267,4 @@ def _unseen(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> _Count
     if known:
         are = "example is" if known == 1 else "examples are"
         cautions.append(f"{known:,} {are} left out, as identical to what the slice was found on")
-    return _measure(one, evaluation, ~is_seen, cautions)
-
-
-@dataclass(frozen=True)
-class _Counts:
-    """Counts of a slice and of its scope, per stratum."""
-
-    slice: Slice
-    n_in: np.ndarray
-    errors_in: np.ndarray
-    n: np.ndarray
-    errors: np.ndarray
-    cautions: tuple[str, ...]
-
-    def p_value(self) -> float:
-        return _statistics.stratified_hypergeometric(self.errors_in, self.n_in, self.errors, self.n)
-
-    @cached_property
-    def has_rest(self) -> np.ndarray:
-        """Boolean (s,): strata with examples outside the slice. The others tell the test nothing."""
-        return self.n > self.n_in
-
-    @property
-    def rest_rates(self) -> np.ndarray:
-        """Error rate outside the slice, per stratum that has a rest."""
-        return ((self.errors - self.errors_in) / np.maximum(1, self.n - self.n_in))[self.has_rest]
-
-    @property
-    def rest_rate(self) -> float:
-        """Error rate outside the slice, weighted to the slice's mix of the strata that have a rest."""
-        mix = (self.n_in if self.n_in.any() else self.n)[self.has_rest]
-        return float(np.average(self.rest_rates, weights=mix)) if mix.any() else math.nan
-
-    @property
-    def compared_rate(self) -> float:
-        """Error rate of the members that have a rest."""
-        n = int(self.n_in[self.has_rest].sum())
-        return int(self.errors_in[self.has_rest].sum()) / n if n else math.nan
-
-    @property
-    def lift(self) -> float:
-        rate, rest = self.compared_rate, self.rest_rate
-        if math.isnan(rate) or math.isnan(rest):
-            return math.nan
-        return rate / rest if rest > 0 else (math.inf if rate > 0 else math.nan)
-
-    def needs(self, alpha: float) -> int | None:
-        """Members lacking for 80% power, where the slice is too small to show `GAP_WORTH_FINDING`."""
-        gap = self.compared_rate - self.rest_rate
-        if not gap > 0:
-            return None
-        held = self.n_in[self.has_rest] > 0
-        rest_rates, n_in = self.rest_rates[held], self.n_in[self.has_rest][held]
-        n_rest = self.n[self.has_rest][held] - n_in
-
-        def growth(gap: float) -> float:
-            return _statistics.growth_needed(np.minimum(1, rest_rates + gap), rest_rates, n_in, n_rest, alpha)
-
-        if growth(GAP_WORTH_FINDING) <= 1:
-            return None
-        more = (growth(max(gap, GAP_WORTH_FINDING)) - 1) * int(self.n_in.sum())
-        return max(1, math.ceil(more)) if more <= NEEDS_AT_MOST else None
-
-    def verdict(self, **judgement: Any) -> Verdict:
-        n, wrong = int(self.n_in.sum()), int(self.errors_in.sum())
-        low, high = _statistics.wilson(wrong, n)
-        return Verdict(
-            slice=self.slice,
-            n=n,
-            n_errors=wrong,
-            error_rate=wrong / n if n else math.nan,
-            class_error_rate=self.rest_rate,
-            rest_n=int((self.n - self.n_in).sum()),
-            lift=self.lift,
-            low=low,
-            high=high,
-            caution="; ".join(self.cautions),
-            **judgement,
-        )
-
-
-def _measure(
-    one: Slice, evaluation: Evaluation, judged: np.ndarray | None = None, cautions: Iterable[str] = ()
-) -> _Counts:
-    """Counts over the rows `judged` (n,), default all."""
-    evaluation.require("labels", "predictions", by="judging a slice")
-    assert evaluation.labels is not None
-    scope = scope_mask(one.scope, evaluation)
-    if judged is not None:
-        scope = scope & judged
-    # Within one label the error rate is one number; across labels each is a stratum of its own.
-    stratum = evaluation.labels if one.scope == "all" else np.zeros(evaluation.n_examples, dtype=np.int64)
-    width = int(stratum.max()) + 1
-
-    def count(mask: np.ndarray) -> np.ndarray:
-        return np.bincount(stratum[mask], minlength=width)
-
-    member = scope & one.is_member
-    n_in, n = count(member), count(scope)
-    alone = int(n_in[n_in == n].sum())
-    notes = list(cautions)
-    if 0 < alone < n_in.sum():
-        are = "member is" if alone == 1 else "members are"
-        notes.append(f"{alone:,} {are} compared with nothing, as the slice holds all examples of their class")
-    if set(one.seen) & set(evaluation.model_spaces):
-        notes.append(OWN_LAYER)
-    if (evaluation.weights != evaluation.weights[0]).any():
-        notes.append(UNWEIGHTED)
-    return _Counts(
-        slice=one,
-        n_in=n_in,
-        errors_in=count(member & evaluation.errors),
-        n=n,
-        errors=count(scope & evaluation.errors),
-        cautions=tuple(notes),
-    )
+    return counted(one, evaluation, ~is_seen, cautions)

@@ -112,7 +112,19 @@ def test_refusals_are_sentences():
 def test_tables_for_people_and_for_code():
     ev = world()
     verdicts = verify(group(ev, (ev.labels == 1) & (ev.space()[:, 0] > 0), ("label", 1)), ev)
-    columns = ["slice", "method", "n", "error_rate", "class_error_rate", "lift", "low", "high", "p", "q"]
+    columns = [
+        "slice",
+        "method",
+        "n",
+        "error_rate",
+        "shrunken_rate",
+        "class_error_rate",
+        "lift",
+        "low",
+        "high",
+        "p",
+        "q",
+    ]
     assert list(verdicts.to_frame().columns) == [*columns, "stability", "confirmed", "needs"]
     assert "confirmed" in repr(verdicts) and "<table" in verdicts._repr_html_()
     named = verify(group(ev, ev.errors * 0 == 1).renamed("<b>x</b>"), ev)
