@@ -25,6 +25,8 @@ _HOME = {
     "Spotlight": "discovery",
     "compare": "interventions",
     "evaluate": "inference",
+    "merge_duplicates": "agreement",
+    "overlap": "agreement",
     "retrain": "interventions",
     "verify": "verification",
 }
@@ -48,6 +50,8 @@ __all__ = [
     "encoders",
     "evaluate",
     "interventions",
+    "merge_duplicates",
+    "overlap",
     "plots",
     "retrain",
     "sources",
@@ -56,6 +60,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from failviz import datasets, encoders, interventions, plots, sources
+    from failviz.agreement import merge_duplicates, overlap
     from failviz.annotations import Annotations
     from failviz.discovery import (
         ConfidenceRank,

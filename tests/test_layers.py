@@ -23,6 +23,7 @@ LAYERS = [
         "_slice_counts",
         "permutation",
         "refitting",
+        "agreement",
         "thumbnails",
         "projection",
         "captions",
