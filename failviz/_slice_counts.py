@@ -36,8 +36,14 @@ class Counts:
     n: np.ndarray
     errors: np.ndarray
     cautions: tuple[str, ...]
+    fold_p: tuple[float, ...] | None = None
+    """p-values of parts of the data, each judged by another search."""
 
     def p_value(self) -> float:
+        if self.fold_p is not None:
+            # Twice the mean of p-values is one, however they depend on each other (Rueschendorf 1982; Vovk & Wang
+            # 2020, arXiv 1212.4966): the search that judges one part has seen the errors of the others.
+            return min(1.0, 2 * float(np.mean(self.fold_p)))
         return _statistics.stratified_hypergeometric(self.errors_in, self.n_in, self.errors, self.n)
 
     @cached_property
@@ -72,7 +78,7 @@ class Counts:
     def needs(self, alpha: float) -> int | None:
         """Members lacking for 80% power, where the slice is too small to show `GAP_WORTH_FINDING`."""
         gap = self.compared_rate - self.rest_rate
-        if not gap > 0:
+        if not gap > 0 or self.fold_p is not None:
             return None
         held = self.n_in[self.has_rest] > 0
         rest_rates, n_in = self.rest_rates[held], self.n_in[self.has_rest][held]
@@ -105,9 +111,15 @@ class Counts:
 
 
 def counted(
-    one: Slice, evaluation: Evaluation, judged: np.ndarray | None = None, cautions: Iterable[str] = ()
+    one: Slice,
+    evaluation: Evaluation,
+    judged: np.ndarray | None = None,
+    cautions: Iterable[str] = (),
+    *,
+    is_member: np.ndarray | None = None,
+    fold_p: tuple[float, ...] | None = None,
 ) -> Counts:
-    """Counts over the rows `judged` (n,), default all."""
+    """Counts over the rows `judged` (n,), default all; members are the slice's own unless given."""
     evaluation.require("labels", "predictions", by="judging a slice")
     assert evaluation.labels is not None
     if judged is None:
@@ -120,7 +132,7 @@ def counted(
     def count(mask: np.ndarray) -> np.ndarray:
         return np.bincount(stratum[mask], minlength=width)
 
-    member = scope & one.is_member
+    member = scope & (one.is_member if is_member is None else is_member)
     n_in, n = count(member), count(scope)
     alone = int(n_in[n_in == n].sum())
     notes = list(cautions)
@@ -139,4 +151,5 @@ def counted(
         n=n,
         errors=count(scope & evaluation.errors),
         cautions=tuple(notes),
+        fold_p=fold_p,
     )

@@ -56,7 +56,22 @@ def stratified_hypergeometric(errors_in: np.ndarray, n_in: np.ndarray, errors: n
     float
         The one-sided p-value, in [0, 1].
     """
-    observed = int(np.sum(errors_in))
+    lowest, law = _stratified_law(n_in, errors, n)
+    tail = law[max(0, int(np.sum(errors_in)) - lowest) :]
+    return float(min(1.0, max(0.0, tail.sum())))
+
+
+def stratified_tails(n_in: np.ndarray, errors: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """`stratified_hypergeometric` of every possible number of errors in the slice: float (sum of n_in + 1,)."""
+    lowest, law = _stratified_law(n_in, errors, n)
+    tails = np.zeros(int(np.sum(n_in)) + 1)
+    tails[: lowest + 1] = 1.0
+    tails[lowest : lowest + len(law)] = np.minimum(1.0, np.cumsum(law[::-1])[::-1])
+    return tails
+
+
+def _stratified_law(n_in: np.ndarray, errors: np.ndarray, n: np.ndarray) -> tuple[int, np.ndarray]:
+    """The smallest number of errors in the slice that has a chance, and the chances from it on."""
     law, lowest = np.ones(1), 0
     for drawn, wrong, size in zip(n_in, errors, n, strict=True):
         if drawn == 0:
@@ -64,8 +79,7 @@ def stratified_hypergeometric(errors_in: np.ndarray, n_in: np.ndarray, errors: n
         first, stratum = _hypergeometric(int(size), int(wrong), int(drawn))
         law = np.convolve(law, stratum)
         lowest += first
-    tail = law[max(0, observed - lowest) :]
-    return float(min(1.0, max(0.0, tail.sum())))
+    return lowest, law
 
 
 def _hypergeometric(size: int, wrong: int, drawn: int) -> tuple[int, np.ndarray]:

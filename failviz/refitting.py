@@ -1,20 +1,18 @@
-"""What a finder finds again when it searches once more: on fewer examples, or without those it is to be judged on.
+"""What a finder finds when it searches once more: on fewer examples, or without those it is to be judged on.
 
 Stability is the mean best-match Jaccard index over refits on subsamples (after Ben-Hur, Elisseeff & Guyon 2002, who
-judge clusterings so); cross-fitting has each example judged by a search that did not see it (Chernozhukov et al. 2018,
-arXiv 1608.00060, section 3).
+judge clusterings so).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from failviz._parallel import parallel_map
 from failviz.evaluation import Evaluation
-from failviz.slices import Slice
+from failviz.slices import Scope, Slice
 
 if TYPE_CHECKING:
     from failviz.discovery.base import SliceFinder
@@ -32,7 +30,7 @@ def stability(
     ----------
     finder : fitted SliceFinder
     refit_on : Evaluation
-        What it was fitted on; ten copies are fitted on 80% of it each, drawn within each label.
+        What it was fitted on; ten copies are fitted on 80% of it each, drawn within each label and outcome.
     evaluation : Evaluation
         Where members are compared; not what the finder was fitted on.
     random_state : int or None
@@ -44,25 +42,32 @@ def stability(
         Mean over refits of the largest Jaccard index with any slice of the refit in the same scope: 1 = always found
         again, member for member. A slice without members has NaN.
     """
+    _require_fitted_on(finder, refit_on, "refit_on")
     mine = finder.slices(evaluation)
     seeds = np.random.default_rng(random_state).integers(2**31 - 1, size=N_REFITS)
     pieces = [(finder, refit_on, evaluation, int(seed)) for seed in seeds]
-    refits = parallel_map(_refitted, pieces, desc="stability", progress=progress)
-    return np.array([np.mean([_best_match(one, again)[0] for again in refits]) for one in mine], dtype=np.float64)
+    refits = parallel_map(_subsampled, pieces, desc="stability", progress=progress)
+    return np.array([np.mean([_best_match(one, again) for again in refits]) for one in mine], dtype=np.float64)
 
 
-def _refitted(finder: SliceFinder, refit_on: Evaluation, evaluation: Evaluation, seed: int) -> list[Slice]:
-    part, _ = refit_on.split(SHARE, stratify=refit_on.labels is not None, random_state=seed)
-    return _copy(finder).fit(part).slices(evaluation)
+def _subsampled(finder: SliceFinder, refit_on: Evaluation, evaluation: Evaluation, seed: int) -> list[Slice]:
+    part, _ = refit_on.split(SHARE, random_state=seed)
+    return finder._refitted(part).slices(evaluation)
+
+
+def _best_match(one: Slice, others: list[Slice]) -> float:
+    if not one.is_member.any():
+        return np.nan
+    return max((one.jaccard(other) for other in others if other.scope == one.scope), default=0.0)
 
 
 def cross_fitted(
     finder: SliceFinder, evaluation: Evaluation, n_folds: int, *, random_state: Any = 0, progress: bool = True
-) -> list[Slice]:
-    """The slices of a finder with each example placed by a search that did not see it.
+) -> list[list[tuple[np.ndarray, Slice | None]]]:
+    """For each slice of a finder, and each part of the data, what a search without that part finds instead of it.
 
-    The finder is fitted again without each of `n_folds` parts. The slice of such a fit that shares most members with
-    the finder's own slice, among the examples that both fits saw, places the examples of the part.
+    A slice is matched by its scope and its rank in that scope, and by nothing that depends on the part: a match by
+    common members would choose, of all that the search without the part finds, what the errors of the part favour.
 
     Parameters
     ----------
@@ -74,54 +79,50 @@ def cross_fitted(
 
     Returns
     -------
-    list of Slice
-        As `finder.slices(evaluation)`, with scores and weights of the fits that did not see each example. Where a fit
-        found nothing in the scope of a slice, the examples of that part are not in it.
+    list of list of (bool (n,), Slice or None)
+        Per slice of `finder.slices(evaluation)`, per part: the part, and the slice of the fit that did not see it,
+        None where that fit has none of this scope and rank.
     """
-    from sklearn.model_selection import StratifiedKFold
-
-    mine = finder.slices(evaluation)
-    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-    folds = [held_out for _, held_out in splitter.split(evaluation.labels, evaluation.labels)]
-    pieces = [(finder, evaluation, held_out) for held_out in folds]
+    _require_fitted_on(finder, evaluation, "cross_fit")
+    fold = _folds(evaluation, finder.space_, n_folds, random_state)
+    pieces = [(finder, evaluation, fold == number) for number in range(n_folds)]
     refits = parallel_map(_without, pieces, desc="cross-fitting", progress=progress)
-    crossed = []
-    for one in mine:
-        scores, weights = np.full(evaluation.n_examples, -np.inf), np.zeros(evaluation.n_examples)
-        for held_out, again in zip(folds, refits, strict=True):
-            seen = np.ones(evaluation.n_examples, dtype=bool)
-            seen[held_out] = False
-            match = _best_match(one, again, seen)[1]
-            if match is not None:
-                scores[held_out], weights[held_out] = match.scores[held_out], match.weights[held_out]
-        scores.setflags(write=False)
-        weights.setflags(write=False)
-        crossed.append(replace(one, scores=scores, weights=weights, seen={}))
-    return crossed
+    ranked = [_by_scope_and_rank(again) for again in refits]
+    keys = _by_scope_and_rank(finder.slices(evaluation))
+    return [[(fold == number, found.get(key)) for number, found in enumerate(ranked)] for key in keys]
 
 
 def _without(finder: SliceFinder, evaluation: Evaluation, held_out: np.ndarray) -> list[Slice]:
-    part = np.setdiff1d(np.arange(evaluation.n_examples), held_out)
-    return _copy(finder).fit(evaluation.take(part)).slices(evaluation)
+    return finder._refitted(evaluation.take(np.flatnonzero(~held_out))).slices(evaluation)
 
 
-def _copy(finder: SliceFinder) -> SliceFinder:
-    from sklearn.base import clone
+def _by_scope_and_rank(slices: list[Slice]) -> dict[tuple[Scope, int], Slice]:
+    found: dict[tuple[Scope, int], Slice] = {}
+    n_of_scope: dict[Scope, int] = {}
+    for one in slices:
+        n_of_scope[one.scope] = n_of_scope.get(one.scope, 0) + 1
+        found[one.scope, n_of_scope[one.scope]] = one
+    return found
 
-    copy: SliceFinder = clone(finder)
-    return copy.set_params(progress=False) if "progress" in copy.get_params() else copy
+
+def _folds(evaluation: Evaluation, space: str, n_folds: int, random_state: Any) -> np.ndarray:
+    """int64 (n,): parts of nearly equal size, as are their shares of each label and outcome, whatever the row order."""
+    from failviz.discovery.base import canonical_order
+
+    assert evaluation.labels is not None
+    rng = np.random.default_rng(random_state)
+    strata = 2 * evaluation.labels + evaluation.errors
+    order = canonical_order(evaluation.space(space), evaluation.row_hashes(space), strata)
+    shuffled = np.concatenate([rng.permutation(order[strata[order] == stratum]) for stratum in np.unique(strata)])
+    fold = np.empty(evaluation.n_examples, dtype=np.int64)
+    fold[shuffled] = np.arange(evaluation.n_examples) % n_folds
+    return fold
 
 
-def _best_match(one: Slice, others: list[Slice], rows: np.ndarray | None = None) -> tuple[float, Slice | None]:
-    """The largest Jaccard index of members with a slice of the same scope, and that slice; NaN without members."""
-    mine = one.is_member if rows is None else one.is_member & rows
-    if not mine.any():
-        return np.nan, None
-    best, match = 0.0, None
-    for other in others:
-        if other.scope == one.scope:
-            theirs = other.is_member if rows is None else other.is_member & rows
-            index = float((mine & theirs).sum() / (mine | theirs).sum())
-            if match is None or index > best:
-                best, match = index, other
-    return best, match
+def _require_fitted_on(finder: SliceFinder, evaluation: Evaluation, argument: str) -> None:
+    """The content of rows tells; a finder that has learned from other examples would be another one after a refit."""
+    rows = evaluation.row_fingerprints(finder.space_)
+    if not np.array_equal(rows[np.lexsort(rows.T[::-1])], finder.seen_rows_):
+        raise ValueError(
+            f"{argument} takes the Evaluation that {type(finder).__name__} was fitted on, and this is another."
+        )

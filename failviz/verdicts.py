@@ -50,6 +50,7 @@ class Verdict:
     shrunken_rate : float
         error_rate drawn toward class_error_rate, the more the fewer the members: the better guess of the rate on yet
         other data. Empirical Bayes, with a beta prior whose strength is estimated from the slices judged together.
+        NaN where no test was made.
     stability : float
         Mean best-match Jaccard index over refits on 80% of the data, in [0, 1]; NaN where `verify` was not asked to
         refit (`refit_on=`).
@@ -98,8 +99,8 @@ class Verdicts(Sequence[Verdict]):
     Attributes
     ----------
     p_any : float
-        The chance that the clearest slice would look so clear if no slice were worse than its scope (max-statistic
-        permutation test); NaN where `verify` was not asked for it (`n_permutations=`).
+        The chance that the clearest slice would look so clear if no slice were worse than its scope (permutation test
+        of the smallest p-value); NaN where `verify` was not asked for it (`n_permutations=`) and in parts of the list.
     """
 
     def __init__(self, verdicts: Iterable[Verdict], p_any: float = math.nan):
@@ -128,7 +129,8 @@ class Verdicts(Sequence[Verdict]):
         """One row per slice; rates in [0, 1]."""
         import pandas as pd
 
-        names = ("n", "error_rate", "class_error_rate", "lift", "low", "high", "p", "q", "stability", "confirmed")
+        rates = ("error_rate", "shrunken_rate", "class_error_rate", "lift", "low", "high")
+        names = ("n", *rates, "p", "q", "stability", "confirmed")
         rows = [
             {"slice": v.slice.name, "method": v.slice.method}
             | {name: getattr(v, name) for name in names}
@@ -136,7 +138,6 @@ class Verdicts(Sequence[Verdict]):
             for v in self
         ]
         frame = pd.DataFrame(rows, columns=["slice", "method", *names, "needs"])
-        frame.insert(4, "shrunken_rate", [v.shrunken_rate for v in self])
         return frame.astype({"needs": "Int64", "confirmed": bool, "n": int})
 
     def _readable(self) -> pd.DataFrame:

@@ -45,7 +45,7 @@ FEWEST = 5
 UNTOLD = "rows of this space repeat so often that whether the search saw these examples cannot be told"
 
 
-CROSS_FITTED = "each example is placed by a search that did not see it, so these are not quite the slices shown"
+CROSS_FITTED = "each example is counted where a search that did not see it places it, not where the slice shown does"
 
 
 def verify(
@@ -86,10 +86,12 @@ def verify(
         slice is found again. NaN without it, and for slices that come without their finder.
     cross_fit : int, optional
         For finders fitted on this very Evaluation, where there is no other: they are fitted again without each of so
-        many parts, and each example is judged in the slice of a fit that did not see it. Takes finders only.
+        many parts, and each part is judged by the slice of the same rank in the fit that did not see it. Takes finders
+        only. The p-value is twice the mean of the parts' own, which is safe and weak: fresh data, or half of these
+        (`evaluation.split`), say more where they can be had.
     n_permutations : int
         Above 0, `Verdicts.any_failure` answers whether there is any systematic failure at all, from so many
-        permutations of the errors (999, say).
+        permutations of the errors (999, say). Not with `cross_fit`, whose slices depend on the errors.
     random_state : int
         Of the refits, the parts and the permutations.
     progress : bool
@@ -122,6 +124,9 @@ def verify(
     if method not in ("bh", "by"):
         raise ValueError(f'method must be "bh" (Benjamini-Hochberg) or "by" (Benjamini-Yekutieli), not {method!r}.')
     _checks.whole_number(n_permutations, "n_permutations", least=0)
+    if cross_fit is not None and (n_permutations or refit_on is not None):
+        raise ValueError("cross_fit goes with neither n_permutations nor refit_on: both need data that no search saw.")
+    slices = slices if isinstance(slices, Slice | Verdict) or _is_finder(slices) else _listed(slices)
     again: dict[str, Any] = {"random_state": random_state, "progress": progress}
     measured = _unseen(slices, evaluation) if cross_fit is None else _crossed(slices, evaluation, cross_fit, again)
     found = [m.slice for m in measured]
@@ -143,9 +148,14 @@ def verify(
         return FEWEST - int(sizes[i]) if is_clear[i] else measured[i].needs(alpha)
 
     stable = [math.nan] * len(found) if refit_on is None else _stabilities(slices, refit_on, evaluation, again)
-    wrong = np.array([int(m.errors_in.sum()) for m in measured], dtype=np.int64)
-    shrunken = _statistics.shrunken_rates(wrong, sizes, np.array([m.rest_rate for m in measured]))
     tested = [m for m, test in zip(measured, testable, strict=True) if test]
+    shrunken = np.full(len(found), math.nan)
+    shrunken[testable] = _statistics.shrunken_rates(
+        np.array([m.errors_in.sum() for m in tested], dtype=np.int64),
+        sizes[testable],
+        np.array([m.rest_rate for m in tested]),
+    )
+    worth_it = [m for m in tested if m.n_in.sum() >= FEWEST]
     return Verdicts(
         (
             m.verdict(
@@ -158,7 +168,7 @@ def verify(
             )
             for i, m in enumerate(measured)
         ),
-        p_any=any_failure(tested, evaluation, n_permutations, random_state) if n_permutations else math.nan,
+        p_any=any_failure(worth_it, evaluation, n_permutations, random_state) if n_permutations else math.nan,
     )
 
 
@@ -189,9 +199,13 @@ def slices_of(things: Any, evaluation: Evaluation) -> list[Slice]:
         return slices_of(things.slice, evaluation)
     if _is_finder(things):
         return list(things.slices(evaluation))
+    return [one for thing in _listed(things) for one in slices_of(thing, evaluation)]
+
+
+def _listed(things: Any) -> list[Any]:
     if isinstance(things, str) or not isinstance(things, Iterable):
         raise TypeError(f"expected a fitted finder or slices, not {type(things).__name__}.")
-    return [one for thing in things for one in slices_of(thing, evaluation)]
+    return list(things)
 
 
 def _is_finder(thing: Any) -> TypeGuard[SliceFinder]:
@@ -228,14 +242,26 @@ def _finders_of(things: Any, why: str) -> list[SliceFinder]:
 
 
 def _crossed(slices: Any, evaluation: Evaluation, n_folds: int, again: dict[str, Any]) -> list[Counts]:
-    """Counts of each finder's slices, every example placed by a fit that did not see it."""
+    """Counts of each finder's slices, every example placed by a fit that did not see it, and a p-value per part."""
     _checks.whole_number(n_folds, "cross_fit", least=2)
     evaluation.require("labels", "predictions", by="cross-fitting")
-    return [
-        counted(one, evaluation, None, [CROSS_FITTED])
-        for finder in _finders_of(slices, "cross_fit")
-        for one in cross_fitted(finder, evaluation, n_folds, **again)
-    ]
+    found = []
+    for finder in _finders_of(slices, "cross_fit"):
+        parts_of_each = cross_fitted(finder, evaluation, n_folds, **again)
+        for one, parts in zip(finder.slices(evaluation), parts_of_each, strict=True):
+            placed, member = np.zeros((2, evaluation.n_examples), dtype=bool)
+            fold_p = []
+            for part, match in parts:
+                if match is not None:
+                    placed |= part
+                    member |= part & match.is_member
+                fold_p.append(1.0 if match is None else counted(match, evaluation, part).p_value())
+            missing = int((~placed & one.in_scope).sum())
+            cautions = [CROSS_FITTED]
+            if missing:
+                cautions.append(f"{missing:,} examples are left out, for which the search found no such slice")
+            found.append(counted(one, evaluation, placed, cautions, is_member=member, fold_p=tuple(fold_p)))
+    return found
 
 
 def _stabilities(things: Any, refit_on: Evaluation, evaluation: Evaluation, again: dict[str, Any]) -> list[float]:

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from failviz._checks import row_chunks
@@ -88,6 +88,13 @@ class SliceFinder(BaseEstimator, ABC):
         self.seen_rows_ = fingerprints[np.lexsort(fingerprints.T[::-1])]
         return fingerprints[:, 0]
 
+    def _refitted(self, evaluation: Evaluation) -> SliceFinder:
+        """A copy with the same settings, fitted on other data as this one was on its own."""
+        copy = clone(self)
+        if "progress" in copy.get_params():
+            copy.set_params(progress=False)
+        return copy.fit(evaluation)
+
     def _embeddings(self, evaluation: Evaluation) -> np.ndarray:
         """Embeddings (n, d) of an Evaluation to apply the fit to, after checking that it fits."""
         check_is_fitted(self)
@@ -118,18 +125,23 @@ def _whole_or_not_at_all(fit: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(fit)
     def fitted(self: SliceFinder, *args: Any, **kwargs: Any) -> Any:
-        settings = self.get_params(deep=False).keys()
+        if "_is_fitting" in vars(self):  # a subclass calls the fit above it
+            return fit(self, *args, **kwargs)
+        kept = {*self.get_params(deep=False), "_metadata_request"}
 
         def forget() -> None:
-            for name in vars(self).keys() - settings:
+            for name in vars(self).keys() - kept:
                 delattr(self, name)
 
         forget()
+        self._is_fitting = True
         try:
-            return fit(self, *args, **kwargs)
+            fitted = fit(self, *args, **kwargs)
         except BaseException:
             forget()
             raise
+        del self._is_fitting
+        return fitted
 
     return fitted
 

@@ -63,14 +63,12 @@ class ConfusionCells(SliceFinder):
         self._start_fit(evaluation)
         labels, predictions = evaluation.labels, evaluation.predictions
         assert labels is not None and predictions is not None
-        table = np.zeros((evaluation.n_classes, evaluation.n_classes), dtype=np.int64)
-        np.add.at(table, (labels, predictions), 1)
-        self._n_of_label = table.sum(axis=1)
-        np.fill_diagonal(table, 0)
-        order = np.argsort(-table, axis=None, kind="stable")[: self.n_slices]
-        order = order[table.ravel()[order] > 0]
-        self.cells_ = np.column_stack(np.unravel_index(order, table.shape)).astype(np.int64)
-        self.counts_ = table.ravel()[order]
+        wrong = evaluation.errors
+        pairs = np.column_stack([labels[wrong], predictions[wrong]])
+        cells, counts = np.unique(pairs, axis=0, return_counts=True)
+        order = np.argsort(-counts, kind="stable")[: self.n_slices]
+        self.cells_, self.counts_ = cells[order].astype(np.int64), counts[order].astype(np.int64)
+        self._n_of_label = np.bincount(labels)
         return self
 
     def decision_function(self, evaluation: Evaluation) -> np.ndarray:

@@ -103,7 +103,8 @@ def fit_direction(
     cv: int,
     selection: str,
     estimator: str = "svm",
-    rng: np.random.RandomState | None,
+    rng: np.random.RandomState,
+    shuffle: bool = True,
 ) -> Direction:
     """The direction in which one class fails.
 
@@ -119,23 +120,24 @@ def fit_direction(
     selection : "auroc" or "balanced_accuracy"
         The latter repeats the paper, arbitrary intercepts included.
     estimator : "svm", "lda" or "mlp"
-    rng : RandomState or None
-        Shuffles the folds; None takes rows in the order given, as the paper's code does.
+    rng : RandomState
+        Of the folds and of the network.
+    shuffle : bool
+        False takes rows for the folds in the order given, as the paper's code does.
 
     Returns
     -------
     Direction
     """
     # The splitter sees 1 = correct, as in the paper's code.
-    splitter = StratifiedKFold(cv, shuffle=rng is not None, random_state=rng)
+    splitter = StratifiedKFold(cv, shuffle=shuffle, random_state=rng if shuffle else None)
     folds = np.empty(len(rows), dtype=np.int64)
     for number, (_, held_out) in enumerate(splitter.split(rows, ~is_error)):
         folds[held_out] = number
     if estimator == "lda":
         return _without_C(rows, is_error, folds, _discriminant)
     if estimator == "mlp":
-        seed = 0 if rng is None else int(rng.randint(2**31 - 1))
-        return _without_C(rows, is_error, folds, partial(_network, seed=seed))
+        return _without_C(rows, is_error, folds, partial(_network, seed=int(rng.randint(2**31 - 1))))
     method = _as_published if selection == "balanced_accuracy" else _by_ranking
     return method(rows, is_error, folds, C_grid)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from failviz import _checks
@@ -67,7 +68,8 @@ class FailureDirections(SliceFinder):
     Attributes
     ----------
     coef_ : float64 (n_classes, d)
-        Toward failure, in whitened unit-row coordinates, not rescaled; NaN rows where there is no direction. With
+        Toward failure, in whitened unit-row coordinates; the SVM's not rescaled, the discriminant's of unit length;
+        NaN rows where there is no direction. With
         `n_directions` above 1, one row per column of `decision_function` instead, as in the three below.
     intercept_, C_ : float64 (n_classes,)
     cv_scores_ : float64 (n_classes, n_C)
@@ -129,7 +131,7 @@ class FailureDirections(SliceFinder):
         self.progress = progress
 
     def fit(self, evaluation: Evaluation, reference: Evaluation | np.ndarray | None = None) -> FailureDirections:
-        """Learn one direction per class that has enough errors and enough correct examples.
+        """Learn the directions of each class that has enough errors and enough correct examples.
 
         Parameters
         ----------
@@ -152,6 +154,7 @@ class FailureDirections(SliceFinder):
             self._whitening = Whitening.fit(embeddings, order=order, passes=self.passes)
         else:
             self._whitening = Whitening.fit(self._reference(reference), passes=self.passes)
+        self._given_reference = reference
         self.mean_, self.scale_ = self._whitening.mean, self._whitening.scale
         self.is_constant_ = self._whitening.is_constant
 
@@ -169,6 +172,10 @@ class FailureDirections(SliceFinder):
         fits = parallel_map(_fit_class, pieces, desc="failure directions", progress=self.progress)
         self._store([(c, *fit) for c, found in zip(fitted, fits, strict=True) for fit in found])
         return self
+
+    def _refitted(self, evaluation: Evaluation) -> FailureDirections:
+        copy: FailureDirections = clone(self).set_params(progress=False)
+        return copy.fit(evaluation, reference=self._given_reference)
 
     def decision_function(self, evaluation: Evaluation) -> np.ndarray:
         """float64 (n, k), one column per direction of `order_`: positive = in the slice, larger = more likely to
@@ -295,6 +302,6 @@ def _fit_class(
     for group in groups:
         part = ~is_error
         part[group] = True
-        direction = fit_direction(whitened[part], is_error[part], rng=rng if shuffle else None, **settings)
+        direction = fit_direction(whitened[part], is_error[part], rng=rng, shuffle=shuffle, **settings)
         found.append((direction, int(part.sum()), len(group)))
     return found

@@ -16,6 +16,7 @@ from scipy.special import expit
 from sklearn.utils import check_random_state
 
 from failviz import _checks
+from failviz._fingerprints import content_hashes
 from failviz._parallel import one_thread
 from failviz._progress import progress as progress_bar
 from failviz.discovery.base import SliceFinder, canonical_order
@@ -190,8 +191,8 @@ class ErrorMixture(SliceFinder):
         embeddings, labels, predictions = evaluation.space(self.space_), evaluation.labels, evaluation.predictions
         assert labels is not None and predictions is not None
         soft = predictions if evaluation.probs is None else evaluation.probs
-        confidence = () if evaluation.probs is None else (evaluation.confidence,)
-        order = canonical_order(embeddings, hashes, labels, predictions, *confidence)
+        chances = () if evaluation.probs is None else (content_hashes(evaluation.probs),)
+        order = canonical_order(embeddings, hashes, labels, predictions, *chances)
         n_classes, n_components = evaluation.n_classes, min(self.n_components, len(order))
         with one_thread():
             self.mean_, self.basis_, spread = principal_axes(embeddings, order, self.n_pca)
@@ -255,7 +256,7 @@ class ErrorMixture(SliceFinder):
                 sizes[j] += posterior.sum(axis=0)
                 fails[j] += errors[part] @ posterior
         rates, of_all = fails / np.where(sizes > 0, sizes, 1.0), float(errors.mean())
-        is_failure = (rates >= of_all * (1 - 1e-9)).all(axis=0)  # equal where all examples are errors
+        is_failure = ((rates > of_all * (1 + 1e-9)) | (of_all == 1)).all(axis=0)  # what holds everything is no group
         is_failure &= (sizes[1] >= FEWEST) & (self.gaps_ > 0) & (of_all > 0)
         ranked = np.lexsort((-self.weights_, -np.round(self.gaps_, 2)))
         self.order_ = ranked[is_failure[ranked]][: self.n_slices]

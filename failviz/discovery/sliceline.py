@@ -255,8 +255,7 @@ class SliceLine(SliceFinder):
             value = getattr(self, name)
             if name == "min_support" and value is None:
                 continue
-            if not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+            _checks.whole_number(value, name, least=least)
         if not isinstance(self.alpha, int | float | np.number) or not 0 < self.alpha <= 1:
             raise ValueError(f"alpha must be a number above 0 and at most 1, not {self.alpha!r}.")
         if self.errors not in ("wrong", "loss"):

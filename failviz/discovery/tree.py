@@ -105,12 +105,14 @@ class FailureTree(SliceFinder):
 
     @property
     def requires_to_apply(self) -> tuple[str, ...]:  # type: ignore[override]  # here a setting decides the column
-        return ("predictions",) if self.group_by == "prediction" else ("labels",)
+        group_by = vars(self).get("_group_by", self.group_by)  # of the fit, if there was one
+        return ("predictions",) if group_by == "prediction" else ("labels",)
 
     def fit(self, evaluation: Evaluation) -> FailureTree:
         """Grow a tree per group that has enough errors and enough correct examples (not the model's training data)."""
         seed = self._checked_seed()
         hashes = self._start_fit(evaluation)
+        self._group_by = self.group_by
         embeddings, errors = evaluation.space(self.space_), evaluation.errors
         order = canonical_order(embeddings, hashes, errors)
         self.classes_ = np.arange(evaluation.n_classes)

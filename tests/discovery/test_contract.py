@@ -83,6 +83,17 @@ def test_a_fit_that_fails_leaves_an_unfitted_finder(finder, halves):
     assert vars(fitted) == finder.get_params()
 
 
+def test_a_subclass_may_call_the_fit_above_it(halves):
+    class Counting(type(FINDERS[0])):
+        def fit(self, evaluation):
+            self.n_seen_ = evaluation.n_examples
+            return super().fit(evaluation)
+
+    fitted = Counting(random_state=0, progress=False).fit(halves[0])
+    assert fitted.n_seen_ == 600
+    assert fitted.slices(halves[1])
+
+
 @finders
 def test_fit_is_reproducible_and_leaves_global_randomness_alone(finder, halves):
     np.random.seed(3)  # noqa: NPY002 (the global state is what is tested)

@@ -94,6 +94,7 @@ export function createPlanning(store: Store, connection: Connection, going: Read
       pictures.peek()?.dispose();
       pictures.value = result.pool && createThumbnails(connection, result.pool.source, "pool_thumbnails");
     }
+    if (here !== place.peek()) return; // an answer that comes after its question was dropped
     thrown.value = recall(thrown.peek(), here, result.thrown_out);
     setup.value = result;
     settled.value = here;
@@ -129,6 +130,8 @@ export function createPlanning(store: Store, connection: Connection, going: Read
       if (planned !== place.value) {
         planned = place.value;
         plan.value = null;
+        error.value = null;
+        busy.value = false;
         asked = "";
         ask.cancel();
       }

@@ -29,7 +29,7 @@ export function CompareView({ session, loaded }: { session: Session; loaded: Loa
               session.store.choose(slice);
               session.hand.value = "slice";
               runs.look.value = { ...runs.look.value, of: "slice" };
-              loop.current!.querySelector(".fv-changed")!.scrollIntoView({ block: "nearest" });
+              loop.current!.querySelector(".fv-changed")?.scrollIntoView({ block: "nearest" });
             }}
           />
           <div>
