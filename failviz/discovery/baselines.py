@@ -74,13 +74,7 @@ class ConfusionCells(SliceFinder):
     def decision_function(self, evaluation: Evaluation) -> np.ndarray:
         """float64 (n, k): the probability of being taken for b, -inf for labels other than a."""
         self._embeddings(evaluation)
-        labels = evaluation.labels
-        assert labels is not None
-        decision = np.full((evaluation.n_examples, len(self.cells_)), -np.inf)
-        for column, (label, prediction) in enumerate(self.cells_):
-            rows = labels == label
-            decision[rows, column] = _probability(evaluation, int(prediction))[rows]
-        return decision
+        return _within_labels(evaluation, self.cells_, 1.0)
 
     def slices(self, evaluation: Evaluation) -> list[Slice]:
         """One Slice per cell, most mistakes in the fit first."""
@@ -148,13 +142,7 @@ class ConfidenceRank(SliceFinder):
     def decision_function(self, evaluation: Evaluation) -> np.ndarray:
         """float64 (n, k), one column per class of `order_`: minus the probability of the label, else -inf."""
         self._embeddings(evaluation)
-        labels = evaluation.labels
-        assert labels is not None
-        decision = np.full((evaluation.n_examples, len(self.order_)), -np.inf)
-        for column, label in enumerate(self.order_):
-            rows = labels == label
-            decision[rows, column] = -_probability(evaluation, int(label))[rows]
-        return decision
+        return _within_labels(evaluation, np.column_stack([self.order_, self.order_]), -1.0)
 
     def slices(self, evaluation: Evaluation) -> list[Slice]:
         """One Slice per class, most errors in the fit first."""
@@ -175,6 +163,15 @@ class ConfidenceRank(SliceFinder):
     def _facts(self, label: int) -> dict[str, Any]:
         n, wrong = int(self._n[label]), int(self._n_errors[label])
         return {"fit_n": n, "fit_errors": wrong, "fit_error_rate": wrong / n}
+
+
+def _within_labels(evaluation: Evaluation, pairs: np.ndarray, sign: float) -> np.ndarray:
+    """float64 (n, k): for pairs (k, 2) of a label and a class, sign x the probability of the class; -inf elsewhere."""
+    scores = np.full((evaluation.n_examples, len(pairs)), -np.inf)
+    for column, (label, c) in enumerate(pairs):
+        rows = evaluation.labels == label
+        scores[rows, column] = sign * _probability(evaluation, int(c))[rows]
+    return scores
 
 
 def _probability(evaluation: Evaluation, c: int) -> np.ndarray:

@@ -79,7 +79,8 @@ def cell_route(source: str, name: str, shell: Any, *, on_main: bool = False) -> 
         before = dict(names)
         names.update(plan=plan, ctx=context)
         try:
-            exec(body, names)  # the person's own code, in the person's own names
+            # The person's own cell, in the person's own names, as the kernel itself runs it: nothing else comes here.
+            exec(body, names)
             return eval(last, names)
         finally:
             for name in ["plan", "ctx", *(assigned if is_control else ())]:

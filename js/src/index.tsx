@@ -10,6 +10,7 @@ import { listenForUndo } from "./core/undokeys";
 import { type Session, type Shape, createSession } from "./data/session";
 import type { RendererName } from "./map/renderer";
 import { App } from "./views/app";
+import baseStyles from "./base.css";
 import styles from "./explorer.css";
 import retrainStyles from "./retrain.css";
 
@@ -18,7 +19,7 @@ function render({ model, el }: RenderProps): () => void {
   root.className = "failviz";
   root.dataset.failviz = "loading";
   const style = document.createElement("style");
-  style.textContent = styles + retrainStyles;
+  style.textContent = baseStyles + styles + retrainStyles;
   el.classList.add("failviz-host");
   el.append(style, root);
 
