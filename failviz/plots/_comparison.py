@@ -1,32 +1,25 @@
-"""Pictures for a notebook or a paper: each function takes and returns a matplotlib Axes.
-
-Without one, a figure of a fitting size is made. Blue is right and better, vermilion wrong and worse (the palette of
-Okabe & Ito 2008), and colour is never the only sign. No global setting of matplotlib is touched.
-"""
+"""What retraining changed, group by group and arm by arm."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from failviz.interventions.changes import BEFORE, BETTER, UNCLEAR, WORSE, Change, Comparison, signed_points
 from failviz.interventions.comparison import GROUPS
+from failviz.plots._canvas import beside_row, fitting_axes, legend, name_rows, note
+from failviz.plots._ink import BLUE, GREY, VERMILION, ground_of, ink_of, make_readable, mixed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#8C8C8C"
-
 _COLOURS = {BETTER: BLUE, UNCLEAR: GREY, WORSE: VERMILION}
 _MARKERS = "oD^vPX"  # one per arm; squares are verdicts
-_PALE = 0.45  # how far the controls are mixed with white
-_INK = "#333333"
+_PALE = 0.45  # how far the controls are mixed with the ground
 _ROW_INCHES, _ARM_INCHES = 0.2, 0.17
 _LEAST_SPAN = 0.1  # of the axis, so that a tenth of a point does not look like a cliff
-_LINE_LENGTH = 30  # of the names beside the rows, on two lines at most
 
 
 def comparison(
@@ -75,20 +68,16 @@ def comparison(
             raise ValueError(f"groups must be among {', '.join(map(repr, GROUPS))}, and {kind!r} is not.")
     arms = comparison.arms
     rows = [arm_to_change for arm_to_change in comparison.by_group() if _first(arm_to_change).group in kinds]
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        height = 1.1 + max(1, len(rows)) * (_ROW_INCHES + _ARM_INCHES * len(arms))
-        ax = plt.subplots(figsize=(7.5, height), layout="constrained")[1]
+    ax = fitting_axes(ax, 1.1 + max(1, len(rows)) * (_ROW_INCHES + _ARM_INCHES * len(arms)))
     step = _ARM_INCHES / (_ROW_INCHES + _ARM_INCHES * len(arms))
     for y, row in enumerate(rows):
         if not _first(row).n:
-            _remark(ax, "no examples", y)
+            note(ax, "no examples", y)
         for place, arm in enumerate(arms):
             if arm in row and row[arm].n:
                 _draw(ax, row[arm], y + step * (place - (len(arms) - 1) / 2), place)
         if y and _first(row).group != _first(rows[y - 1]).group:
-            ax.axhline(y - 0.5, color="#DDDDDD", linewidth=0.8, zorder=0)
+            ax.axhline(y - 0.5, color=mixed(ink_of(ax), ground_of(ax), 0.833), linewidth=0.8, zorder=0)
     since = "" if comparison.baseline == BEFORE else f" from {comparison.baseline} to {arms[0]}"
     _set_axes(ax, [_first(row) for row in rows], f"change of the error rate{since}")
     _add_legend(ax, arms, {change.verdict for row in rows for change in row.values() if change.n})
@@ -99,21 +88,19 @@ def _first(row: dict[str, Change]) -> Change:
     return next(iter(row.values()))
 
 
-def _paler(colour: str, place: int) -> tuple[float, float, float]:
-    """The colour of an arm: the first as it is, controls mixed with white."""
-    pale = _PALE if place else 0.0
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return red + (1 - red) * pale, green + (1 - green) * pale, blue + (1 - blue) * pale
+def _paler(ax: Axes, colour: str, place: int) -> Any:
+    """The colour of an arm: the first as it is, controls mixed with the ground."""
+    return mixed(colour, ground_of(ax), _PALE if place else 0.0)
 
 
-def _face(verdict: str, colour: Any) -> Any:
+def _face(ax: Axes, verdict: str, colour: Any) -> Any:
     """Marks of no clear change are hollow."""
-    return "white" if verdict == UNCLEAR else colour
+    return ground_of(ax) if verdict == UNCLEAR else colour
 
 
 def _draw(ax: Axes, change: Change, y: float, place: int) -> None:
     """One mark with its interval, in points."""
-    colour = _paler(_COLOURS[change.verdict], place)
+    colour = _paler(ax, _COLOURS[change.verdict], place)
     ax.plot([100 * change.low, 100 * change.high], [y, y], color=colour, linewidth=1.4 if place else 2.2, zorder=2)
     ax.plot(
         [100 * change.change],
@@ -121,75 +108,51 @@ def _draw(ax: Axes, change: Change, y: float, place: int) -> None:
         marker=_MARKERS[place % len(_MARKERS)],
         markersize=5.5 if place else 7.5,
         color=colour,
-        markerfacecolor=_face(change.verdict, colour),
+        markerfacecolor=_face(ax, change.verdict, colour),
         markeredgewidth=1.4,
         linestyle="none",
         zorder=3,
     )
 
 
-def _remark(ax: Axes, words: str, y: float) -> None:
-    ax.annotate(words, (0, y), (6, 0), textcoords="offset points", va="center", color=_INK, size="small")
-
-
 def _label(change: Change) -> str:
     """Name and size of a group, and whether these examples chose it."""
-    size = f"(n = {change.n:,})" if change.held_out else f"(n = {change.n:,}, not held out)"
-    lines = textwrap.wrap(change.name, _LINE_LENGTH, max_lines=2, placeholder="…") or [""]
-    joined = f"{lines[-1]}  {size}"
-    return "\n".join([*lines[:-1], joined])
+    return beside_row(change.name, f"(n = {change.n:,})" if change.held_out else f"(n = {change.n:,}, not held out)")
 
 
 def _set_axes(ax: Axes, rows: list[Change], measured: str) -> None:
     """Zero line, names and sizes beside the rows, directions in words."""
-    ax.axvline(0, color=_INK, linewidth=0.9, zorder=1)
-    ax.set_yticks(range(len(rows)), [_label(row) for row in rows], parse_math=False)
-    ax.set_ylim(max(1, len(rows)) - 0.4, -0.6)
+    ax.axvline(0, color=ink_of(ax), linewidth=0.9, zorder=1)
+    name_rows(ax, [_label(row) for row in rows])
     if not rows:
-        _remark(ax, "no groups of this kind", 0)
+        note(ax, "no groups of this kind", 0)
     low, high = ax.dataLim.intervalx if math.isfinite(ax.dataLim.width) and rows else (0.0, 0.0)
     low, high = min(low, 0.0), max(high, 0.0)
     room = max(0.0, 100 * _LEAST_SPAN - (high - low)) / 2 + 0.04 * (high - low)
     ax.set_xlim(low - room, high + room)
     ax.xaxis.set_major_formatter(lambda value, _: signed_points(value / 100, 0 if value == round(value) else 1))
     ax.set_xlabel(f"better  ←  {measured}, points  →  worse", parse_math=False)
-    ax.grid(axis="x", color="#EEEEEE", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.tick_params(axis="y", length=0)
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
+    make_readable(ax)
 
 
 def _add_legend(ax: Axes, arms: tuple[str, ...], verdicts: set[str]) -> None:
     """A line of shapes for the arms over a line of colours for the verdicts, above the rows."""
     from matplotlib.lines import Line2D
 
+    def mark(marker: str, **colours: Any) -> Line2D:
+        return Line2D([], [], marker=marker, linestyle="none", **colours)
+
+    ink = ink_of(ax)
     shapes = [
-        (arm, Line2D([], [], marker=_MARKERS[place % len(_MARKERS)], color=_paler(_INK, place), linestyle="none"))
+        (arm, mark(_MARKERS[place % len(_MARKERS)], color=_paler(ax, ink, place)))
         for place, arm in enumerate(arms if len(arms) > 1 else ())
     ]
     colours = [
-        (word, Line2D([], [], marker="s", color=hue, markerfacecolor=_face(word, hue), linestyle="none"))
+        (word, mark("s", color=hue, markerfacecolor=_face(ax, word, hue)))
         for word, hue in _COLOURS.items()
         if word in verdicts
     ]
-    blank = ("", Line2D([], [], linestyle="none"))
     lines = [line for line in (shapes, colours) if line]
-    entries = [entry for column in zip_longest(*lines, fillvalue=blank) for entry in column]
-    if not entries:
-        return
-    legend = ax.legend(
-        [handle for _, handle in entries],
-        [str(place) for place in range(len(entries))],
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        ncols=len(entries) // len(lines),
-        frameon=False,
-        fontsize="small",
-        handlelength=1,
-        handletextpad=0.4,
-        columnspacing=1.4,
-    )
-    for text, (label, _) in zip(legend.get_texts(), entries, strict=True):  # names are text: "_" and "$" mean nothing
-        text.set_parse_math(False)
-        text.set_text(label)
+    entries = [entry for column in zip_longest(*lines, fillvalue=("", mark(""))) for entry in column]
+    if entries:
+        legend(ax, entries, ncols=len(entries) // len(lines), handlelength=1)
