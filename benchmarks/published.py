@@ -78,3 +78,64 @@ def spotlight_steps(rows: np.ndarray, losses: np.ndarray, size: float, *, full_m
         return float(objective.detach())
 
     return step
+
+
+def failure_tree(rows: np.ndarray, is_error: np.ndarray, *, n_features: int, max_depth: int) -> tuple[np.ndarray, Any]:
+    """Singla et al. 2021 (Barlow, arXiv 2012.01750): features by mutual information, then an entropy tree; seed 0.
+
+    Returns the columns that the tree may choose from, most informative last, and scikit-learn's tree on them.
+    """
+    from sklearn.feature_selection import mutual_info_classif
+    from sklearn.tree import DecisionTreeClassifier
+
+    columns = np.argsort(mutual_info_classif(rows, is_error, random_state=0))[-n_features:]
+    weights = {0: 1, 1: np.sum(~is_error) / np.sum(is_error)}
+    tree = DecisionTreeClassifier(criterion="entropy", max_depth=max_depth, class_weight=weights, random_state=0)
+    return columns, tree.fit(rows[:, columns], is_error)
+
+
+class MixtureStep:
+    """One expectation and one maximisation of Domino (Eyuboglu et al. 2022, arXiv 2203.14960), ready to be timed.
+
+    As in the authors' code the Gaussian part is scikit-learn's `GaussianMixture`, by the steps of its own `fit`, and
+    classes enter as one row of probabilities per example, labels as 0 and 1. Without classes it is scikit-learn alone.
+
+    Attributes
+    ----------
+    weights, means, variances, label_probs, prediction_probs : after the step, whose start is given.
+    """
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        means: np.ndarray,
+        variances: np.ndarray,
+        reg: float,
+        *,
+        classes: tuple[tuple[np.ndarray, np.ndarray, float], ...] = (),
+    ):
+        """`classes`: labels and predictions as probabilities (n, C), their P(c|s) (S, C) and their exponent."""
+        from sklearn.mixture import GaussianMixture
+
+        self._before = weights, means, variances, 1 / np.sqrt(variances)
+        self._gaussian = GaussianMixture(len(weights), covariance_type="diag", reg_covar=reg)
+        self._classes = classes
+
+    def __call__(self, rows: np.ndarray) -> MixtureStep:
+        from scipy.special import logsumexp
+
+        gaussian, eps = self._gaussian, np.finfo(np.float64).eps
+        gaussian.weights_, gaussian.means_, gaussian.covariances_, gaussian.precisions_cholesky_ = self._before
+        if not self._classes:
+            gaussian._m_step(rows, gaussian._e_step(rows)[1])
+        else:
+            logs = gaussian._estimate_weighted_log_prob(rows)
+            for probs, of_component, exponent in self._classes:
+                logs += exponent * np.log(probs @ of_component.T + eps)
+            log_shares = logs - logsumexp(logs, axis=1)[:, None]
+            gaussian._m_step(rows, log_shares)
+            shares = np.exp(log_shares)
+            totals = shares.sum(axis=0)[:, None]
+            self.label_probs, self.prediction_probs = (shares.T @ probs / totals for probs, _, _ in self._classes)
+        self.weights, self.means, self.variances = gaussian.weights_, gaussian.means_, gaussian.covariances_
+        return self

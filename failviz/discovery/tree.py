@@ -35,8 +35,9 @@ class FailureTree(SliceFinder):
     ----------
     group_by : "prediction" or "label"
         What makes a group; slices are defined within it, and that column is needed to apply them.
-    n_features : int, default 20
-        Features kept per group; all where there are fewer.
+    n_features : int or None, default 20
+        Features kept per group, those that tell most about its errors; all where there are fewer. None = all, and
+        nothing is ranked: `GroupTree.information` is NaN. Of depth 1 that is quicker, deeper trees take longer.
     max_depth : int, default 1
         Splits on the way to a leaf, the most conditions that a rule has.
     space : str or None
@@ -89,7 +90,7 @@ class FailureTree(SliceFinder):
     def __init__(
         self,
         group_by: str = "prediction",
-        n_features: int = 20,
+        n_features: int | None = 20,
         max_depth: int = 1,
         *,
         space: str | None = None,
@@ -184,7 +185,8 @@ class FailureTree(SliceFinder):
     def _checked_seed(self) -> int:
         if self.group_by not in ("prediction", "label"):
             raise ValueError(f'group_by must be "prediction" or "label", not {self.group_by!r}.')
-        _checks.whole_number(self.n_features, "n_features", least=1)
+        if self.n_features is not None:
+            _checks.whole_number(self.n_features, "n_features", least=1)
         _checks.whole_number(self.max_depth, "max_depth", least=1)
         rng = check_random_state(self.random_state)
         is_seed = isinstance(self.random_state, int | np.integer)
@@ -200,6 +202,6 @@ def _status(errors: np.ndarray) -> str:
 
 
 def _fit_group(
-    embeddings: np.ndarray, rows: np.ndarray, is_error: np.ndarray, scope: tuple[str, int], settings: dict[str, int]
+    embeddings: np.ndarray, rows: np.ndarray, is_error: np.ndarray, scope: tuple[str, int], settings: dict[str, Any]
 ) -> GroupTree:
     return grow(embeddings[rows].astype(np.float32, copy=False), is_error, scope=scope, **settings)

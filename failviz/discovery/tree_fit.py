@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.feature_selection import mutual_info_classif
 from sklearn.tree import DecisionTreeClassifier
+
+from failviz.discovery.information import mutual_information
 
 
 class Condition(NamedTuple):
@@ -25,7 +26,7 @@ class Condition(NamedTuple):
 def most_informative(rows: np.ndarray, is_error: np.ndarray, n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the n columns of `rows` that tell most about errors, most first, and the nats of each; ties go to
     the lower number."""
-    information = mutual_info_classif(rows, is_error, random_state=seed)
+    information = mutual_information(rows, is_error, seed=seed)
     order = np.argsort(-information, kind="stable")[:n]
     return order, information[order]
 
@@ -79,9 +80,10 @@ class GroupTree:
     scope : ("prediction", c) or ("label", c)
         The group.
     selected : int64 (K,)
-        Features that the tree could choose from, most informative first, by their numbers in the space.
+        Features that the tree could choose from, most informative first, by their numbers in the space; all, in
+        their own order, where they were not ranked.
     information : float64 (K,)
-        Mutual information of each with the errors, in nats.
+        Mutual information of each with the errors, in nats; NaN where they were not ranked.
     features : int64 (m,)
         The feature that each node splits on, by its number in the space; -1 at leaves.
     thresholds, scales : float64 (m,)
@@ -176,13 +178,18 @@ class GroupTree:
 
 
 def grow(
-    rows: np.ndarray, is_error: np.ndarray, *, scope: tuple[str, int], n_features: int, max_depth: int, seed: int
+    rows: np.ndarray, is_error: np.ndarray, *, scope: tuple[str, int], n_features: int | None, max_depth: int, seed: int
 ) -> GroupTree:
     """The tree of one group from its rows, float32 (n, d), with at least two errors and two correct examples: an
-    entropy tree on its most informative features, in which all errors weigh as much as all correct examples."""
-    selected, information = most_informative(rows, is_error, n_features, seed=seed)
-    # The paper's code has the most informative column last; their order decides between equally good splits.
-    columns = selected[::-1]
+    entropy tree on its most informative features (None: on all), in which all errors weigh as much as all correct
+    examples."""
+    if n_features is None:
+        selected = columns = np.arange(rows.shape[1])
+        information = np.full(len(selected), np.nan)
+    else:
+        selected, information = most_informative(rows, is_error, n_features, seed=seed)
+        # The paper's code has the most informative column last; their order decides between equally good splits.
+        columns = selected[::-1]
     kept = np.ascontiguousarray(rows[:, columns])
     n_errors = int(is_error.sum())
     weights = {0: 1, 1: (len(rows) - n_errors) / n_errors}

@@ -217,6 +217,24 @@ def test_words_and_rule_keep_the_last_condition_of_each_side():
     assert rule_of(path, "hidden") == "hidden[12] > 0.1 and hidden[12] <= 0.83 and hidden[3] <= 0.25"
 
 
+@DEPTHS
+def test_without_a_number_of_features_the_tree_is_that_of_all_of_them_and_none_is_ranked(max_depth):
+    evaluation = blurred()
+    finder = FailureTree(n_features=None, max_depth=max_depth, random_state=0, progress=False).fit(evaluation)
+    for c, ours in finder.trees_.items():
+        rows = rows_of_group(evaluation, "prediction", c)
+        x, f = evaluation.space()[rows], evaluation.errors[rows]
+        weights = {0: 1, 1: np.sum(~f) / np.sum(f)}
+        theirs = DecisionTreeClassifier(
+            max_depth=max_depth, criterion="entropy", class_weight=weights, random_state=0
+        ).fit(x, f)
+        assert ours.selected.tolist() == list(range(24))
+        assert np.isnan(ours.information).all() and ours.information.shape == (24,)
+        assert np.array_equal(ours.features, np.maximum(theirs.tree_.feature, -1))
+        is_leaf = theirs.tree_.children_left < 0
+        assert np.array_equal(ours.thresholds[~is_leaf], theirs.tree_.threshold[~is_leaf])
+
+
 def test_features_that_tell_nothing_are_kept_in_order():
     rows = np.tile(np.linspace(0, 1, 40, dtype=np.float32)[:, None], 6)
     order, information = most_informative(rows, np.arange(40) % 2 == 0, 4, seed=0)
@@ -288,6 +306,7 @@ def test_a_seed_is_used_as_it_is_and_a_generator_once():
         ({"group_by": "class"}, 'group_by must be "prediction" or "label", not \'class\'.'),
         ({"group_by": ["label"]}, "group_by must be "),
         ({"n_features": 0}, "n_features must be a whole number of at least 1, not 0."),
+        ({"n_features": False}, "n_features must be a whole number of at least 1, not False."),
         ({"n_features": 2.5}, "n_features must be a whole number of at least 1, not 2.5."),
         ({"max_depth": 0}, "max_depth must be a whole number of at least 1, not 0."),
         ({"max_depth": None}, "max_depth must be a whole number of at least 1, not None."),
