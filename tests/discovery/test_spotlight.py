@@ -1,80 +1,15 @@
-"""Spotlight: the exact radius, the analytic gradients, the published trajectory, and the obvious case."""
-
-import math
+"""Spotlight: the climbs, and the obvious case."""
 
 import numpy as np
 import pytest
 from discovery_cases import planted
-from scipy.optimize import approx_fprime, brentq
+from scipy.optimize import approx_fprime
+from spotlight_cases import blobs
 
 from failviz.discovery import Spotlight
-from failviz.discovery.spotlight_adam import ascend_as_published, barrier_widths
-from failviz.discovery.spotlight_level import (
-    Cloud,
-    Scaling,
-    exact_tau,
-    level_ascent,
-    mean_shift,
-    squared_distances,
-)
+from failviz.discovery.spotlight_level import Cloud, Scaling, level_ascent, mean_shift, squared_distances
+from failviz.discovery.spotlight_size import exact_tau
 from failviz.evaluation import Evaluation
-
-
-def blobs(n=600, d=8, seed=0, share=0.06):
-    """Rows in clusters, losses high in one, that cluster as a mask."""
-    rng = np.random.default_rng(seed)
-    cluster = rng.choice(8, n, p=np.r_[share, np.full(7, (1 - share) / 7)])
-    x = (2 * rng.normal(size=(8, d)))[cluster] + rng.normal(size=(n, d))
-    wrong = rng.random(n) < np.where(cluster == 0, 0.7, 0.1)
-    return x.astype(np.float32), np.where(wrong, rng.gamma(4.0, 0.5, n), rng.gamma(1.0, 0.1, n)), cluster == 0
-
-
-def published_with_autograd(x, losses, size, widths):
-    """The published optimiser as its paper writes it, gradients by torch."""
-    import torch
-
-    class ResetOnPlateau(torch.optim.lr_scheduler.ReduceLROnPlateau):
-        def _reduce_lr(self, epoch):
-            super()._reduce_lr(epoch)
-            self._reset()
-
-    x, y = torch.from_numpy(x), torch.from_numpy(losses.astype(x.dtype))
-    centre = torch.zeros(x.shape[1], dtype=x.dtype, requires_grad=True)
-    log_tau = torch.tensor(math.log(1e-4), dtype=x.dtype, requires_grad=True)
-    optimizer = torch.optim.Adam([centre, log_tau], lr=1e-2)
-    scheduler = ResetOnPlateau(optimizer, patience=10, factor=0.5)
-    identity = torch.eye(x.shape[1], dtype=x.dtype)
-    for width in widths:
-        optimizer.zero_grad()
-        difference = x - centre
-        distances = ((difference @ (identity * torch.exp(log_tau))) * difference).sum(dim=1)
-        kernel = torch.clamp(1 - distances, min=0)
-        weight = kernel.sum()
-        objective = kernel @ y / weight
-        if weight < size + width:
-            objective = objective - (weight - (size + width)) ** 2 / width**2
-        (-objective).backward()
-        optimizer.step()
-        scheduler.step(-objective.detach())
-    return centre.detach().numpy(), math.exp(log_tau.item())
-
-
-def kernel_of(x, centre, tau):
-    return np.maximum(0.0, 1.0 - tau * squared_distances(x, centre))
-
-
-@pytest.mark.parametrize("size", [1.0, 3.7, 20.0, 49.5])
-def test_exact_tau_solves_for_the_size(size):
-    distances = np.random.default_rng(0).gamma(3.0, size=(4, 50))
-    for d, tau in zip(distances, exact_tau(distances, size), strict=True):
-        assert np.maximum(0, 1 - tau * d).sum() == pytest.approx(size, rel=1e-9)
-        root = brentq(lambda t, d=d: np.maximum(0, 1 - t * d).sum() - size, 0, 1e3, xtol=1e-14)
-        assert tau == pytest.approx(root, rel=1e-6)
-
-
-def test_exact_tau_of_equal_distances_and_of_everything():
-    assert exact_tau(np.full((1, 10), 2.0), 5.0)[0] == pytest.approx(0.25)
-    assert exact_tau(np.random.default_rng(0).random((1, 10)) + 0.1, 10.0)[0] == 0.0
 
 
 def test_ascent_is_the_gradient_at_exact_size():
@@ -124,43 +59,6 @@ def test_confined_centres_stay_near_their_anchors(confine):
     for climb in (level_ascent, mean_shift):
         ends = climb(cloud, starts, 20.0, anchors=starts, confine=confine, shrink=True)
         assert (np.linalg.norm(ends - starts, axis=1) <= confine * (1 + 1e-9)).all()
-
-
-@pytest.mark.parametrize("scale", [1.0, 10.0])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_adam_repeats_the_published_trajectory(scale, seed):
-    x, losses, _ = blobs(300, 6, seed)
-    x, widths = x.astype(np.float64) * scale / 4, barrier_widths(300, 15.0, 1500)
-    ours = kernel_of(x, *ascend_as_published(x, losses, 15.0, widths=widths))
-    published = kernel_of(x, *published_with_autograd(x, losses, 15.0, widths))
-    assert np.corrcoef(ours, published)[0, 1] >= 0.999
-
-
-def test_adam_solver_is_the_published_optimiser_on_the_rows_as_they_are():
-    # On some data the published schedule ends elsewhere when sums are taken in another order: seeds 0 and 1.
-    x, losses, _ = blobs(200, 4, seed=2)
-    finder = Spotlight(n_slices=1, min_weight=20, solver="adam", progress=False).fit(Evaluation(x, losses=losses))
-    # In float64: with float32 gradients the published code does not repeat even itself.
-    reference = published_with_autograd(x.astype(np.float64), losses, 20.0, barrier_widths(200, 20.0, 5000))
-    published = kernel_of(x, *reference)
-    ours = kernel_of(x, finder.centers_[0], finder.precisions_[0])
-    assert np.corrcoef(ours, published)[0, 1] >= 0.999
-    assert finder.methods_ == ["adam"]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_objective_at_the_published_size_is_at_least_the_published_one(seed):
-    x, losses, _ = blobs(600, 8, seed)
-    scaled = Scaling.fit(x)(x)
-    kernel = kernel_of(scaled, *ascend_as_published(scaled, losses, 30.0, widths=barrier_widths(600, 30.0, 3000)))
-    size, published = kernel.sum(), kernel @ losses / kernel.sum()
-    cloud = Cloud(scaled, losses)
-    starts = cloud.rows[np.argsort(-losses)[:16]].astype(np.float64)
-    centres = level_ascent(cloud, starts, size, anchors=starts, confine=None, shrink=True)
-    distances = cloud.distances(centres)
-    kernels = cloud.kernel(distances, exact_tau(distances, size))
-    np.testing.assert_allclose(kernels.sum(axis=1), size, rtol=1e-4)
-    assert cloud.mean_loss(kernels).max() >= published
 
 
 @pytest.mark.parametrize("min_weight", [0.05, 30, 1])
