@@ -19,6 +19,7 @@ _HOME = {
     "Explorer": "widget",
     "FailureDirections": "discovery",
     "FailureTree": "discovery",
+    "PlaneSpot": "discovery",
     "RetrainPlan": "interventions",
     "Slice": "slices",
     "SliceLine": "discovery",
@@ -28,6 +29,7 @@ _HOME = {
     "merge_duplicates": "agreement",
     "overlap": "agreement",
     "retrain": "interventions",
+    "retrieve": "retrieval",
     "verify": "verification",
 }
 _SUBPACKAGES = ("datasets", "encoders", "interventions", "plots", "sources")
@@ -41,6 +43,7 @@ __all__ = [
     "Explorer",
     "FailureDirections",
     "FailureTree",
+    "PlaneSpot",
     "RetrainPlan",
     "Slice",
     "SliceLine",
@@ -54,6 +57,7 @@ __all__ = [
     "overlap",
     "plots",
     "retrain",
+    "retrieve",
     "sources",
     "verify",
 ]
@@ -68,12 +72,14 @@ if TYPE_CHECKING:
         ErrorMixture,
         FailureDirections,
         FailureTree,
+        PlaneSpot,
         SliceLine,
         Spotlight,
     )
     from failviz.evaluation import Evaluation
     from failviz.inference import evaluate
     from failviz.interventions import RetrainPlan, compare, retrain
+    from failviz.retrieval import retrieve
     from failviz.slices import Slice
     from failviz.verification import verify
     from failviz.widget import Explorer

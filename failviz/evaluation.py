@@ -17,6 +17,7 @@ import numpy as np
 
 from failviz import _checks, _fingerprints
 from failviz._columns import aligned_columns, frozen
+from failviz._multilabel import Heads, heads_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,6 +106,73 @@ class Evaluation:
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"an Evaluation does not change: build another one with the new {name}.")
 
+    @classmethod
+    def from_multilabel(
+        cls,
+        embeddings: Any,
+        *,
+        labels: Any,
+        probs: Any,
+        thresholds: Any = None,
+        head_names: Iterable[object] | None = None,
+        weights: Any = None,
+        ids: Iterable[object] | None = None,
+        metadata: Any = None,
+        source: Any = None,
+        model_spaces: Iterable[str] = (),
+    ) -> Heads:
+        """One binary Evaluation for each head of a multi-label model, so that each can be searched by itself.
+
+        A head is predicted positive where its probability is at least its threshold. Thresholds not given are chosen
+        on these very data, of 0.01, 0.02, ... 0.99 the one with the highest F1 (of equal ones that nearest to 0.5, so
+        0.5 for a head without positives): error rates are then a little too low. Choose them on validation data,
+        and hand them on: `from_multilabel(..., thresholds=validation.thresholds)`.
+
+        Parameters
+        ----------
+        embeddings, weights, ids, metadata, source, model_spaces
+            As of the constructor; weights count in F1.
+        labels : (n, n_heads) of 0 and 1, or true and false
+        probs : (n, n_heads)
+            Probability in [0, 1] that each head gives to "yes". Not copied.
+        thresholds : number, sequence (n_heads,) or dict of {head name: number}, optional
+            Each strictly between 0 and 1.
+        head_names : list of str, optional
+            Default: the column names, where labels or probs are a DataFrame, else "head 0" and so on.
+
+        Returns
+        -------
+        Heads
+            A mapping from head name to Evaluation, with `thresholds`. Each has the classes "not name" (0) and
+            "name" (1), probs of both, predictions by threshold, and binary cross-entropy in nats as losses.
+
+        Raises
+        ------
+        ValueError, TypeError
+            In one line: which column, which head and row, what to do.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> labels, probs = [[1, 0], [1, 1], [0, 0]], [[0.4, 0.2], [0.3, 0.9], [0.1, 0.6]]
+        >>> heads = Evaluation.from_multilabel(np.eye(3), labels=labels, probs=probs, head_names=["smile", "hat"])
+        >>> heads.thresholds
+        {'smile': 0.3, 'hat': 0.61}
+        >>> heads["hat"].class_names, heads["hat"].error_rate
+        (['not hat', 'hat'], 0.0)
+        """
+        examples = cls(
+            embeddings, weights=weights, ids=ids, metadata=metadata, source=source, model_spaces=model_spaces
+        )
+        return heads_of(examples, labels, probs, thresholds, head_names)
+
+    def _with_outcomes(self, **columns: Any) -> Evaluation:
+        """These examples, which have no outcome yet, with checked columns; what is known of their rows is shared."""
+        other = object.__new__(type(self))
+        known = {"_hashes_known": self._hashes_known, "_fingerprints_known": self._fingerprints_known}
+        vars(other).update(vars(self), **known, **columns)
+        return other
+
     # -- what it holds ---------------------------------------------------------------------
 
     @property
@@ -185,8 +253,14 @@ class Evaluation:
     # -- identity --------------------------------------------------------------------------
 
     def row_hashes(self, space: str | None = None) -> np.ndarray:
-        """uint64 (n,): the content of each row of a space as a number, equal for equal float32 values."""
-        return _fingerprints.content_hashes(self.space(space))
+        """uint64 (n,): the content of each row of a space as a number, equal for equal float32 values.
+
+        Computed once per space.
+        """
+        name = self.spaces[0] if space is None else space
+        if name not in self._hashes_known:
+            self._hashes_known[name] = frozen(_fingerprints.content_hashes(self.space(name)))
+        return self._hashes_known[name]
 
     def row_fingerprints(self, space: str | None = None) -> np.ndarray:
         """uint64 (n, 3): `row_hashes` and two fingerprints of each row that survive rounding to float16.
@@ -197,6 +271,10 @@ class Evaluation:
         if name not in self._fingerprints_known:
             self._fingerprints_known[name] = frozen(_fingerprints.fingerprints(self.space(name)))
         return self._fingerprints_known[name]
+
+    @cached_property
+    def _hashes_known(self) -> dict[str, np.ndarray]:
+        return {}
 
     @cached_property
     def _fingerprints_known(self) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ LAYERS = [
     {"_checks", "_pixels", "_statistics", "_fingerprints", "_neighbours", "_parallel", "_progress"},
     {
         *("evaluation", "_columns", "_evaluation_format", "slices", "sources", "store", "datasets"),
-        *("annotations", "_annotation_state", "changelog", "runlog"),
+        *("annotations", "_annotation_state", "changelog", "runlog", "_multilabel"),
     },
     {"discovery", "encoders", "inference", "_data_items", "_model_runners", "_model_state"},
     {
@@ -24,6 +24,7 @@ LAYERS = [
         "permutation",
         "refitting",
         "agreement",
+        "retrieval",
         "thumbnails",
         "projection",
         "captions",

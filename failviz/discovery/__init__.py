@@ -3,6 +3,7 @@
 from failviz.discovery.baselines import ConfidenceRank, ConfusionCells
 from failviz.discovery.directions import FailureDirections
 from failviz.discovery.mixture import ErrorMixture
+from failviz.discovery.planespot import PlaneSpot
 from failviz.discovery.sliceline import SliceLine
 from failviz.discovery.spotlight import Spotlight
 from failviz.discovery.tree import FailureTree
@@ -13,6 +14,7 @@ __all__ = [
     "ErrorMixture",
     "FailureDirections",
     "FailureTree",
+    "PlaneSpot",
     "SliceLine",
     "Spotlight",
 ]

@@ -8,6 +8,7 @@ from failviz.discovery import (
     ErrorMixture,
     FailureDirections,
     FailureTree,
+    PlaneSpot,
     SliceLine,
     Spotlight,
 )
@@ -30,6 +31,7 @@ FINDERS = [
     ),
     FailureTree(group_by="label", n_features=5, random_state=0, progress=False),
     FailureTree(n_features=5, random_state=0, progress=False),
+    PlaneSpot(n_slices=2, n_components=8, random_state=0, progress=False),
     ErrorMixture(n_slices=2, n_components=8, random_state=0, progress=False),
     SliceLine(n_slices=2, min_support=20, progress=False),
     SliceLine(n_slices=2, min_support=20, errors="loss", progress=False),
