@@ -2,6 +2,7 @@
 
 from failviz.discovery.baselines import ConfidenceRank, ConfusionCells
 from failviz.discovery.directions import FailureDirections
+from failviz.discovery.finder import FailureFinder
 from failviz.discovery.mixture import ErrorMixture
 from failviz.discovery.planespot import PlaneSpot
 from failviz.discovery.sliceline import SliceLine
@@ -13,6 +14,7 @@ __all__ = [
     "ConfusionCells",
     "ErrorMixture",
     "FailureDirections",
+    "FailureFinder",
     "FailureTree",
     "PlaneSpot",
     "SliceLine",

@@ -6,6 +6,8 @@ Fisher's discriminant (Fisher 1936) with the within-class covariance of Ledoit &
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.cluster import KMeans
@@ -63,17 +65,28 @@ def error_groups(
     list of int arrays
         Row numbers of the errors of each group, largest group first.
     """
-    errors, correct = rows[is_error], rows[~is_error]
-    discriminant = Discriminant(rows, is_error)
+    member = divided(rows[is_error], rows[~is_error], n_groups, fewest, rng, Discriminant(rows, is_error).coef)
+    groups = [np.flatnonzero(is_error)[member == group] for group in range(int(member.max()) + 1)]
+    return sorted((group for group in groups if len(group) >= fewest), key=len, reverse=True)
+
+
+def divided(
+    errors: np.ndarray,
+    correct: np.ndarray,
+    n_groups: int,
+    fewest: int,
+    rng: np.random.RandomState,
+    coef: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """The group of each error, int64 (n_errors,); `coef` gives the direction (d,) toward some errors (m, d)."""
     n_distinct = len(np.unique(errors, axis=0))
-    member = KMeans(min(n_groups, n_distinct), n_init=4, random_state=rng).fit_predict(errors)
+    member: np.ndarray = KMeans(min(n_groups, n_distinct), n_init=4, random_state=rng).fit_predict(errors)
     for _ in range(_ROUNDS):
         sizes = np.bincount(member)
         kept = np.flatnonzero(sizes >= fewest)
         if len(kept) == 0:
-            member = np.zeros(len(errors), dtype=np.int64)
-            break
-        coefs = np.stack([discriminant.coef(errors[member == group]) for group in kept], axis=1)
+            return np.zeros(len(errors), dtype=np.int64)
+        coefs = np.stack([coef(errors[member == group]) for group in kept], axis=1)
         along = correct @ coefs
         spread = along.std(axis=0)
         spread[spread == 0] = 1.0
@@ -81,5 +94,4 @@ def error_groups(
         if len(kept) == len(sizes) and np.array_equal(best, member):
             break
         member = best
-    groups = [np.flatnonzero(is_error)[member == group] for group in range(int(member.max()) + 1)]
-    return sorted((group for group in groups if len(group) >= fewest), key=len, reverse=True)
+    return member

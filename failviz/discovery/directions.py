@@ -206,11 +206,16 @@ class FailureDirections(SliceFinder):
                 scope=("label", int(c)),
                 name=f"{evaluation.class_name(int(c))}: hardest{self._numbers[column]}",
                 method=METHOD,
-                direction=getattr(self._scorers[column], "coef", None),
+                direction=self.direction_of(column),
                 stats=self._stats[column],
             )
             for column, c in enumerate(self.order_)
         ]
+
+    def direction_of(self, column: int) -> np.ndarray | None:
+        """Toward failure, (d,) in whitened unit-row coordinates, of a column of `decision_function`; the network has
+        none."""
+        return getattr(self._scorers[column], "coef", None)
 
     def _store(self, found: list[tuple[int, Direction, int, int]]) -> None:
         """Learned attributes from (class, direction, rows, errors) of each fit."""

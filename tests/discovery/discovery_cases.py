@@ -7,6 +7,7 @@ from failviz.discovery import (
     ConfusionCells,
     ErrorMixture,
     FailureDirections,
+    FailureFinder,
     FailureTree,
     PlaneSpot,
     SliceLine,
@@ -35,6 +36,7 @@ FINDERS = [
     ErrorMixture(n_slices=2, n_components=8, random_state=0, progress=False),
     SliceLine(n_slices=2, min_support=20, progress=False),
     SliceLine(n_slices=2, min_support=20, errors="loss", progress=False),
+    FailureFinder(q=0.5, max_slices=4, random_state=0, progress=False),
     ConfusionCells(n_slices=3),
     ConfidenceRank(),
 ]

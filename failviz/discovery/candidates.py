@@ -1,0 +1,192 @@
+"""Where failures might lie within one scope: what several methods propose, and the hidden groups that grow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from failviz.discovery.base import SliceFinder
+from failviz.discovery.direction_lda import Discriminant, divided
+from failviz.discovery.directions import MOST_DIRECTIONS, FailureDirections
+from failviz.discovery.hidden_groups import Whitened, find_groups
+from failviz.discovery.mixture import ErrorMixture
+from failviz.discovery.predicates import Column, why_unusable
+from failviz.discovery.sliceline import SliceLine
+from failviz.discovery.spotlight import Spotlight
+from failviz.discovery.svm import Hyperplane
+from failviz.discovery.tree import FailureTree
+from failviz.discovery.whitening import Whitening
+from failviz.evaluation import Evaluation
+from failviz.slices import Scope, Slice, scope_mask
+
+HIDDEN_GROUP, DIRECTION = "hidden group", "failure direction"
+FEWEST = 5
+"""Errors, and correct examples, below which nothing is proposed within a scope."""
+MOST_GROUPS = 12
+"""Hidden groups that one scope may propose."""
+MOST_ROWS = 20_000
+"""That a search looks at within one scope; what it proposes is judged on all."""
+_TOP_SHARES = (0.1, 0.2, 0.35)
+MAX_CATEGORIES = 50
+_SURE, _UNSURE, _IF_RIGHT = 0.8, 0.03, 0.6  # how surely the top belongs to a group at first, the others, correct ones
+
+
+@dataclass(frozen=True, eq=False)
+class UnitPlane:
+    """A direction (d,) among whitened unit rows, as `FailureDirections` has them."""
+
+    whitening: Whitening
+    coef: np.ndarray
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        scores: np.ndarray = self.whitening(rows) @ self.coef
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A place where failures might lie.
+
+    Attributes
+    ----------
+    scope : Scope
+    method : str
+        Who proposed it.
+    place : Hyperplane, UnitPlane, or (fitted finder, number of its slice)
+        A hyperplane gives log-odds of belonging, a unit plane only ranks. A finder takes a view of the scope.
+    name, rule : str or None
+        Where the method has words for it.
+    """
+
+    scope: Scope
+    method: str
+    place: Hyperplane | UnitPlane | tuple[SliceFinder, int]
+    name: str | None = None
+    rule: str | None = None
+
+    @property
+    def has_border(self) -> bool:
+        """Whether its members mean something. A direction ranks: where to cut it is another question."""
+        return self.method != DIRECTION
+
+    @property
+    def is_graded(self) -> bool:
+        """Whether any part of its top is as good a slice as its members."""
+        return self.method in (DIRECTION, HIDDEN_GROUP)
+
+    @property
+    def direction(self) -> np.ndarray | None:
+        """(d,), in the coordinates of its own method; None where there is none."""
+        if isinstance(self.place, tuple):
+            finder, number = self.place
+            return finder.direction_of(number) if isinstance(finder, FailureDirections) else None
+        return self.place.coef
+
+
+def placed(candidates: Sequence[Candidate], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Scores, and weights in [0, 1], of the examples of a view by each candidate, each float64 (m,)."""
+    rows = view.space(space).astype(np.float64)
+    slices: dict[int, list[Slice]] = {}
+    places = []
+    for one in candidates:
+        if isinstance(one.place, tuple):
+            finder, number = one.place
+            if id(finder) not in slices:
+                slices[id(finder)] = finder.slices(view)
+            found = slices[id(finder)][number]
+            places.append((found.scores, found.weights))
+        else:
+            scores = one.place(rows)
+            places.append((scores, expit(scores)))
+    return places
+
+
+def view_of(evaluation: Evaluation, rows: np.ndarray, space: str) -> Evaluation:
+    """Some rows, as if all were of one class: what candidates are found in, and applied to.
+
+    Errors and losses go along where they are known.
+    """
+    has_outcome = evaluation.labels is not None and evaluation.predictions is not None
+    return Evaluation(
+        {space: evaluation.space(space)[rows]},
+        labels=np.zeros(len(rows), dtype=np.int64),
+        predictions=evaluation.errors[rows].astype(np.int64) if has_outcome else None,
+        losses=None if evaluation.losses is None else evaluation.losses[rows],
+        metadata=None if evaluation.metadata is None else evaluation.metadata.iloc[rows],
+        class_names=["right", "wrong"],
+    )
+
+
+def propose(evaluation: Evaluation, scope: Scope, space: str, seed: int) -> list[Candidate]:
+    """Candidates within a scope of the data of a fit; none where there are too few errors or correct examples."""
+    rows = np.flatnonzero(scope_mask(scope, evaluation))
+    if len(rows) > MOST_ROWS:  # evenly through the data, which stand in an order of their own
+        evaluation = evaluation.take(rows[np.arange(MOST_ROWS) * len(rows) // MOST_ROWS])
+        rows = np.arange(MOST_ROWS)
+    is_error = evaluation.errors[rows]
+    if min(is_error.sum(), (~is_error).sum()) < FEWEST:
+        return []
+    view = view_of(evaluation, rows, space)
+    proposed = [Candidate(scope, DIRECTION, plane) for plane in _discriminants(view.space(space), is_error, seed)]
+    for finder in _finders(view, space, seed, spans_classes=scope == "all"):
+        finder.fit(evaluation if isinstance(finder, ErrorMixture) else view)
+        for number, one in enumerate(finder.slices(view)):
+            proposed.append(Candidate(scope, one.method, (finder, number), one.name if one.rule else None, one.rule))
+    starts = [
+        start
+        for one, (scores, weights) in zip(proposed, placed(proposed, view, space), strict=True)
+        for start in _starts(scores, weights if one.has_border else None, is_error)
+    ]
+    assert evaluation.labels is not None
+    strata = np.unique(evaluation.labels[rows], return_inverse=True)[1]
+    groups = find_groups(Whitened.of(view.space(space)), is_error, strata, np.array(starts).reshape(-1, len(rows)).T)
+    return [Candidate(scope, HIDDEN_GROUP, plane) for plane in groups[:MOST_GROUPS]] + proposed
+
+
+def _finders(view: Evaluation, space: str, seed: int, *, spans_classes: bool) -> list[SliceFinder]:
+    common: dict[str, Any] = {"space": space, "random_state": seed, "progress": False}
+    finders: list[SliceFinder] = [
+        FailureTree(group_by="label", max_depth=2, n_features=None, **common),
+    ]
+    if not spans_classes:
+        finders.append(FailureDirections(**common))
+    else:
+        finders.append(ErrorMixture(**common))
+        if view.losses is not None and view.losses.min() >= 0:
+            finders.append(Spotlight(**common))
+    if view.metadata is not None and any(
+        why_unusable(Column.of(view.metadata[name], name), MAX_CATEGORIES) is None for name in view.metadata.columns
+    ):
+        support = max(10, view.n_examples // 50)
+        rules = SliceLine(3, max_predicates=2, min_support=support, max_categories=MAX_CATEGORIES, space=space)
+        finders.append(rules.set_params(progress=False))
+    return finders
+
+
+def _discriminants(embeddings: np.ndarray, is_error: np.ndarray, seed: int) -> list[UnitPlane]:
+    """Toward the errors as one group, and divided into two, three and four: `FailureDirections` with estimator="lda",
+    but of one covariance and without a threshold."""
+    whitening, rng = Whitening.fit(embeddings), np.random.RandomState(seed)
+    rows, coefs = whitening(embeddings), []
+    errors, discriminant = rows[is_error], Discriminant(rows, is_error)
+    for n_groups in range(1, MOST_DIRECTIONS + 1):
+        member = divided(errors, rows[~is_error], n_groups, FEWEST, rng, discriminant.coef)
+        sizes = np.bincount(member)
+        coefs += [discriminant.coef(errors[member == group]) for group in np.flatnonzero(sizes >= FEWEST)]
+    return [UnitPlane(whitening, coef / (np.linalg.norm(coef) or 1.0)) for coef in coefs]
+
+
+def _starts(scores: np.ndarray, weights: np.ndarray | None, is_error: np.ndarray) -> list[np.ndarray]:
+    """How surely each example belongs at first (m,): to the members, if there are any, and to the top of the scores."""
+    tops = [scores >= np.quantile(scores, 1 - share) for share in _TOP_SHARES]
+    if weights is not None:
+        tops.append(weights >= 0.5)
+    return [
+        np.where(top, _SURE, _UNSURE) * np.where(is_error, 1.0, _IF_RIGHT)
+        for top in tops
+        if 0 < top.sum() <= len(scores) / 2
+    ]

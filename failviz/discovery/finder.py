@@ -1,0 +1,275 @@
+"""FailureFinder: what all methods propose, judged where they did not look, until nothing is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from failviz import _checks
+from failviz._parallel import parallel_map
+from failviz.discovery.base import SliceFinder, canonical_order
+from failviz.discovery.candidates import FEWEST, Candidate, placed, propose, view_of
+from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, best_size, judge, select
+from failviz.evaluation import Evaluation
+from failviz.slices import Scope, Slice, scope_mask
+
+METHOD = "failure finder"
+N_PARTS = 3
+WITHIN_CLASSES = 3
+"""Slices within a class that come before each slice over all classes."""
+
+
+class FailureFinder(SliceFinder):
+    """Find where the model fails, by every method at once, and stop where there is nothing more.
+
+    Within each class, and over all classes together, failure directions, trees, metadata rules, spotlights and an error
+    mixture propose where failures might lie, and hidden groups are grown from what they propose: clouds of examples
+    that are wrong more often, whether or not each of them is (`hidden_groups.py`). Every candidate is looked for again
+    without each third of the data and judged on that third. They are then taken one by one: the worth of a candidate
+    is how sure it is times how bad it is, among examples that those taken before do not explain. Where the next would
+    not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger score = more likely to
+    fail.**
+
+    Parameters
+    ----------
+    q : float, default 0.1
+        The list ends where a share of about `q` of it would be chance, in (0, 1]; 1 = never, so that `max_slices` are
+        ranked, whatever the tests say. It is no verdict: the same data have chosen the list. Ask `verify`.
+    max_slices : int, default 20
+    space : str or None
+        Embedding space; None = the first.
+    random_state : int, RandomState or None
+        Of the thirds and of the methods.
+    progress : bool, default True
+        Show a bar when the fit takes long.
+
+    Attributes
+    ----------
+    candidates_ : list of Candidate
+        Behind each slice, in order. Columns of `decision_function` and `slices` follow it.
+    p_values_ : float64 (k,)
+        Cross-fitted and exact, given the slices before it; too small, as the smallest of many.
+    n_candidates_ : int
+        How many were judged.
+    status_ : list of str
+        Per class "searched", "too_few_errors", "too_few_correct" (fewer than 5) or "empty".
+    classes_ : int64 (n_classes,)
+
+    Notes
+    -----
+    Our own method; its parts are those of Jain et al. 2022, Singla et al. 2021, Sagadeeva & Boehm 2021, d'Eon et al.
+    2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take every
+    fourth place: the one kind needs no labels to be applied, and where labels are wrong it finds the whole group, of
+    which the other finds the wrongly labelled. Losses and metadata are used where there are any. `weights` of the
+    Evaluation are not used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from failviz.evaluation import Evaluation
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(600, 8))
+    >>> hard = np.arange(600) < 90
+    >>> x[hard] += 2
+    >>> wrong = rng.random(600) < np.where(hard, 0.6, 0.05)
+    >>> ev = Evaluation(x, labels=np.zeros(600, int), predictions=wrong.astype(int), class_names=["boot", "sandal"])
+    >>> one = FailureFinder(random_state=0).fit(ev).slices(ev)[0]
+    >>> one.name, bool(hard[one.is_member].mean() > 0.9)
+    ('boot: hardest', True)
+    """
+
+    requires = ("labels", "predictions")
+
+    def __init__(
+        self,
+        q: float = 0.1,
+        max_slices: int = 20,
+        *,
+        space: str | None = None,
+        random_state: Any = None,
+        progress: bool = True,
+    ):
+        self.q = q
+        self.max_slices = max_slices
+        self.space = space
+        self.random_state = random_state
+        self.progress = progress
+
+    @property
+    def requires_to_apply(self) -> tuple[str, ...]:  # type: ignore[override]  # what was found decides
+        found = vars(self).get("candidates_", [])
+        needs_labels = any(one.scope != "all" for one in found)
+        needs_metadata = any(one.method == "metadata rule" for one in found)
+        return ("labels",) * needs_labels + ("metadata",) * needs_metadata
+
+    def fit(self, evaluation: Evaluation) -> FailureFinder:
+        """Search an Evaluation with labels and predictions (or probs), not the model's training data."""
+        if self.q != 1:
+            _checks.fraction(self.q, "q")
+        _checks.whole_number(self.max_slices, "max_slices", least=1)
+        hashes = self._start_fit(evaluation)
+        columns = [c for c in (evaluation.labels, evaluation.errors, evaluation.losses) if c is not None]
+        evaluation = evaluation.take(canonical_order(evaluation.space(self.space_), hashes, *columns))
+        labels, errors = evaluation.labels, evaluation.errors
+        assert labels is not None
+        rng = check_random_state(self.random_state)
+        folds = _parts(2 * labels + errors, rng)
+        self.classes_ = np.arange(evaluation.n_classes)
+        self.status_ = [_status(errors[labels == c]) for c in self.classes_]
+        scopes: list[Scope] = ["all", *(("label", int(c)) for c in self.classes_ if self.status_[c] == "searched")]
+        seeds = rng.randint(2**31 - 1, size=len(scopes))
+        data = [evaluation, *(evaluation.take(np.flatnonzero(folds != part)) for part in range(N_PARTS))]
+        asked = list(zip(scopes, seeds, strict=True))
+        pieces = [(part, scope, self.space_, int(seed)) for part in data for scope, seed in asked]
+        found = parallel_map(propose, pieces, desc=METHOD, progress=self.progress)
+        candidates: list[Candidate] = []
+        judged: list[Judged] = []
+        for number, scope in enumerate(scopes):
+            whole, *again = found[number :: len(scopes)]
+            candidates += whole
+            judged += self._judge(evaluation, scope, whole, again, folds)
+        self._store(candidates, judged, evaluation)
+        return self
+
+    def decision_function(self, evaluation: Evaluation) -> np.ndarray:
+        """float64 (n, k), one column per slice: larger = deeper in it, -inf for examples of other classes."""
+        return self._applied(evaluation)[0]
+
+    def slices(self, evaluation: Evaluation) -> list[Slice]:
+        """One Slice per candidate taken, in order. `stats` are cross-fitted facts of the fit, of the members there."""
+        scores, weights = self._applied(evaluation)
+        names = self._names(evaluation)
+        return [
+            self._slice(
+                evaluation,
+                scores=scores[:, j],
+                weights=weights[:, j],
+                scope=one.scope,
+                name=names[j],
+                method=METHOD,
+                rule=one.rule,
+                direction=one.direction,
+                stats=self._stats[j],
+            )
+            for j, one in enumerate(self.candidates_)
+        ]
+
+    def _judge(
+        self,
+        evaluation: Evaluation,
+        scope: Scope,
+        whole: list[Candidate],
+        again: list[list[Candidate]],
+        folds: np.ndarray,
+    ) -> list[Judged]:
+        if not whole:
+            return []
+        rows = np.flatnonzero(scope_mask(scope, evaluation))
+        view = view_of(evaluation, rows, self.space_)
+
+        def places(those: list[Candidate]) -> list[Placed]:
+            found = placed(those, view, self.space_)
+            return [
+                Placed(one.method, scores, weights >= 0.5) for one, (scores, weights) in zip(those, found, strict=True)
+            ]
+
+        def sizes(one: Candidate) -> tuple[float | None, ...]:
+            own = (None,) if one.has_border or scope == "all" else ()
+            return own + (SHARES if one.is_graded and scope != "all" else ())
+
+        return judge(
+            scope, rows, places(whole), [places(others) for others in again], folds[rows], [sizes(one) for one in whole]
+        )
+
+    def _store(self, candidates: list[Candidate], judged: list[Judged], evaluation: Evaluation) -> None:
+        errors, labels = evaluation.errors, evaluation.labels
+        assert labels is not None
+        self.n_candidates_ = len(judged)
+        n_tests = max(1, sum(len(one.sizes) for one in judged))
+        taken: list[list[tuple[int, Choice]]] = []
+        for spans_classes in (False, True):
+            numbers = [j for j, one in enumerate(judged) if (one.scope == "all") == spans_classes]
+            choices = select(
+                [judged[j] for j in numbers], errors, labels, q=self.q, most=self.max_slices, n_tests=n_tests
+            )
+            taken.append([(numbers[choice.number], choice) for choice in choices])
+        order = _interleaved(*taken)[: self.max_slices]
+        self.candidates_ = [candidates[j] for j, _ in order]
+        self.p_values_ = np.array([choice.p for _, choice in order], dtype=np.float64)
+        self._cuts = [self._cut(candidates[j], best_size(judged[j], errors, labels), evaluation) for j, _ in order]
+        self._stats = [_facts(candidates[j], choice) for j, choice in order]
+
+    def _cut(self, one: Candidate, size: float | None, evaluation: Evaluation) -> float | None:
+        """The score from which an example is a member; None = the candidate's own members."""
+        if size is None:
+            return None
+        rows = np.flatnonzero(scope_mask(one.scope, evaluation))
+        [(scores, _)] = placed([one], view_of(evaluation, rows, self.space_), self.space_)
+        return float(np.quantile(scores, 1 - size))
+
+    def _applied(self, evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and weights, float64 (n, k)."""
+        self._embeddings(evaluation)
+        scores = np.full((evaluation.n_examples, len(self.candidates_)), -np.inf)
+        weights = np.zeros(scores.shape)
+        for scope in dict.fromkeys(one.scope for one in self.candidates_):
+            rows = np.flatnonzero(scope_mask(scope, evaluation))
+            if len(rows) == 0:
+                continue
+            numbers = [j for j, one in enumerate(self.candidates_) if one.scope == scope]
+            mine = [self.candidates_[j] for j in numbers]
+            for j, found in zip(
+                numbers, placed(mine, view_of(evaluation, rows, self.space_), self.space_), strict=True
+            ):
+                scores[rows, j], weights[rows, j] = found
+                if (cut := self._cuts[j]) is not None:
+                    scores[rows, j] -= cut
+                    weights[rows, j] = scores[rows, j] > 0
+        return scores, weights
+
+    def _names(self, evaluation: Evaluation) -> list[str]:
+        names: list[str] = []
+        for one in self.candidates_:
+            group = "all classes" if one.scope == "all" else evaluation.class_name(int(one.scope[1]))
+            name = f"{group}: {one.name or 'hardest'}"
+            again = sum(other == name or other.startswith(f"{name}, ") for other in names)
+            names.append(f"{name}, {again + 1}" if again else name)
+        return names
+
+
+def _parts(strata: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """int64 (n,): parts of nearly equal size, alike in their strata."""
+    parts = np.empty(len(strata), dtype=np.int64)
+    shuffled = np.concatenate([rng.permutation(np.flatnonzero(strata == s)) for s in np.unique(strata)])
+    parts[shuffled] = np.arange(len(strata)) % N_PARTS
+    return parts
+
+
+def _status(errors: np.ndarray) -> str:
+    if len(errors) == 0:
+        return "empty"
+    if errors.sum() < FEWEST:
+        return "too_few_errors"
+    return "too_few_correct" if (~errors).sum() < FEWEST else "searched"
+
+
+def _interleaved(within: list, over_all: list) -> list:
+    """Three of the first, one of the second, and so on."""
+    merged: list = []
+    for start in range(0, max(len(within), WITHIN_CLASSES * len(over_all)), WITHIN_CLASSES):
+        merged += within[start : start + WITHIN_CLASSES]
+        merged += over_all[start // WITHIN_CLASSES : start // WITHIN_CLASSES + 1]
+    return merged
+
+
+def _facts(one: Candidate, choice: Choice) -> dict[str, Any]:
+    return {
+        "found_by": one.method,
+        "cross_fitted_n": choice.n,
+        "cross_fitted_errors": choice.n_errors,
+        "cross_fitted_error_rate": choice.n_errors / choice.n,
+        "cross_fitted_errors_expected": choice.expected,
+        "cross_fitted_p": choice.p,
+    }

@@ -1,0 +1,322 @@
+"""FailureFinder: hidden groups, judging where the search did not look, and taking candidates one by one."""
+
+import pickle
+
+import numpy as np
+import pytest
+from discovery_cases import planted
+
+from failviz.discovery import FailureDirections, FailureFinder
+from failviz.discovery.candidates import HIDDEN_GROUP, propose
+from failviz.discovery.cross_fit import Counts, Judged, Placed, best_size, judge, select
+from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
+from failviz.evaluation import Evaluation
+from failviz.verification import verify
+
+
+def cloud(n=1500, d=24, seed=0, share=0.12, inside=0.6, outside=0.05, shift=3.5):
+    """Rows (n, d) correlated, errors (n,) frequent in a hidden group, and the group."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(n, d)) @ (np.eye(d) + 0.3 * rng.normal(size=(d, d)))
+    hidden = rng.random(n) < share
+    direction = rng.normal(size=d)
+    rows[hidden] += shift * direction / np.linalg.norm(direction)
+    return rows, rng.random(n) < np.where(hidden, inside, outside), hidden
+
+
+def evaluation_of(rows, wrong, *, n_classes=2, labels=None, **columns):
+    labels = np.zeros(len(rows), int) if labels is None else labels
+    predictions = np.where(wrong, (labels + 1) % n_classes, labels)
+    names = [f"kind {c}" for c in range(n_classes)]
+    return Evaluation(rows, labels=labels, predictions=predictions, class_names=names, **columns)
+
+
+# -- hidden groups -----------------------------------------------------------------------------------------------------
+
+
+def test_whitened_rows_are_uncorrelated_and_planes_go_back():
+    rows, _, _ = cloud(20_000, 6)
+    whitened = Whitened.of(rows)
+    np.testing.assert_allclose(np.cov(whitened.rows.T), np.eye(6), atol=0.03)  # but for the shrinkage
+    coef = np.arange(6.0)
+    plane = whitened.plane(coef, 2.0)
+    np.testing.assert_allclose(plane(rows), whitened.rows @ coef + 2.0, rtol=1e-9)
+
+
+def test_heights_leave_each_row_out_of_both_means():
+    rows, _, _ = cloud(40, 5)
+    shares = np.random.default_rng(0).uniform(0.1, 0.9, size=(40, 2))
+    heights = _heights(rows, shares)
+    for i in (0, 7, 39):
+        others = np.arange(40) != i
+        for j in range(2):
+            inside = np.average(rows[others], axis=0, weights=shares[others, j])
+            outside = np.average(rows[others], axis=0, weights=1 - shares[others, j])
+            assert heights[i, j] == pytest.approx(rows[i] @ (inside - outside), rel=1e-9)
+
+
+def test_a_rough_start_settles_on_the_hidden_group_better_than_errors_show_it():
+    rows, wrong, hidden = cloud()
+    start = np.where(wrong, 0.8, 0.03)[:, None]
+    plane, *_ = find_groups(Whitened.of(rows), wrong, np.zeros(len(rows), int), start)
+    member = plane(rows) > 0
+    assert (member & hidden).sum() / (member | hidden).sum() > 0.8
+    errors_only = FailureDirections(estimator="lda", random_state=0, progress=False).fit(evaluation_of(rows, wrong))
+    top = np.argsort(-errors_only.decision_function(evaluation_of(rows, wrong))[:, 0])[: hidden.sum()]
+    ours = np.argsort(-plane(rows))[: hidden.sum()]
+    assert hidden[ours].mean() > hidden[top].mean()
+
+
+def test_starts_that_settle_alike_are_one_group_and_groups_that_are_right_more_often_none():
+    rows, wrong, hidden = cloud()
+    strata = np.zeros(len(rows), int)
+    starts = np.stack([np.where(wrong, 0.8, 0.03), np.where(hidden, 0.9, 0.02)], axis=1)
+    assert len(find_groups(Whitened.of(rows), wrong, strata, starts)) == 1
+    assert find_groups(Whitened.of(rows), ~wrong, strata, starts[:, 1:]) == []
+    assert find_groups(Whitened.of(rows), wrong, strata, starts[:, :0]) == []
+    assert find_groups(Whitened.of(np.zeros((50, 3))), wrong[:50], strata[:50], starts[:50]) == []
+
+
+def test_the_evidence_of_an_error_is_counted_within_strata():
+    """Where one class is always wrong, being wrong there says nothing of a group that spans both."""
+    rng = np.random.default_rng(0)
+    rows, _, hidden = cloud(2000, 8, shift=5.0)
+    strata = rng.integers(2, size=2000)
+    wrong = np.where(strata == 1, True, rng.random(2000) < np.where(hidden, 0.7, 0.05))
+    start = np.where(wrong & (strata == 0), 0.8, 0.05)[:, None]
+    plane, *_ = find_groups(Whitened.of(rows), wrong, strata, start)
+    member = plane(rows) > 0
+    assert (member & hidden).sum() / (member | hidden).sum() > 0.85
+    assert member[strata == 1].mean() == pytest.approx(member[strata == 0].mean(), abs=0.05)
+
+
+# -- judging and taking ------------------------------------------------------------------------------------------------
+
+
+def judged_of(rows, heights, is_member, *, scope="all", sizes=(None,)):
+    return Judged(scope, rows, is_member, heights, is_member, sizes)
+
+
+def test_an_example_is_placed_by_the_search_that_did_not_see_it():
+    folds = np.arange(30) % 3
+    up, down = np.arange(30.0), -np.arange(30.0)
+    whole = [Placed("a", up, up > 20)]
+    again = [[Placed("a", up + 100 * part, up > part), Placed("a", down, down > -3)] for part in range(3)]
+    [one] = judge("all", np.arange(30), whole, again, folds, [(None,)])
+    for part in range(3):
+        assert np.array_equal(one.is_member[folds == part], (up > part)[folds == part])
+    np.testing.assert_allclose(one.heights, (np.arange(30) + 0.5) / 30)
+
+
+def test_a_candidate_that_is_not_found_again_has_no_members_there():
+    folds, up = np.arange(30) % 3, np.arange(30.0)
+    noise = np.random.default_rng(0).normal(size=30)
+    again = [[Placed("b", up, up > 5)], [Placed("a", noise, noise > 0)], []]  # another kind, another order, nothing
+    [one] = judge("all", np.arange(30), [Placed("a", up, up > 5)], again, folds, [(None,)])
+    assert not one.is_member.any()
+    assert (one.heights == -1).all()
+
+
+def test_the_match_does_not_look_at_the_part_that_it_judges():
+    """Scores of the part itself may say anything: the same candidate is matched."""
+    rng = np.random.default_rng(0)
+    folds, up = np.arange(90) % 3, np.arange(90.0)
+    other = np.where(folds == 0, 1e6 * rng.normal(size=90), up)
+    again = [[Placed("a", other, up > 50), Placed("a", np.roll(up, 45), up < 0)], [], []]
+    [one] = judge("all", np.arange(90), [Placed("a", up, up > 50)], again, folds, [(None,)])
+    assert np.array_equal(one.is_member, (up > 50) & (folds == 0))
+
+
+def test_counts_are_the_hypergeometric_moments_and_the_likelihood_ratio():
+    rng = np.random.default_rng(3)
+    strata, errors = rng.integers(2, size=200), rng.random(200) < 0.3
+    members = np.flatnonzero(rng.random(200) < 0.2)
+    counts = Counts(members, np.arange(200), errors, strata)
+    mean = variance = deviance = 0.0
+    for s in (0, 1):
+        scope, inside = errors[strata == s], errors[members[strata[members] == s]]
+        n, k, w = len(scope), len(inside), scope.sum()
+        mean += k * w / n
+        variance += k * w * (n - w) * (n - k) / (n * n * (n - 1))
+        rest = w - inside.sum(), n - k
+        for wrong, of, sign in ((inside.sum(), k, 1), (*rest, 1), (w, n, -1)):
+            deviance += sign * (wrong * np.log(wrong / of) + (of - wrong) * np.log(1 - wrong / of))
+    assert counts.expected == pytest.approx(mean)
+    assert counts.z == pytest.approx((errors[members].sum() - mean - 0.5) / np.sqrt(variance))
+    assert counts.deviance == pytest.approx(deviance)
+
+
+def test_what_is_taken_no_longer_counts_for_the_others():
+    rng = np.random.default_rng(0)
+    n = 2000
+    rows, place = np.arange(n), np.arange(n)
+    one, same, other = place < 150, place < 170, (place >= 1000) & (place < 1100)
+    errors = rng.random(n) < np.where(one | other, 0.6, 0.05)
+    heights = np.zeros(n)
+    judged = [judged_of(rows, heights, mask) for mask in (same & (place >= 20), other, one)]
+    chosen = select(judged, errors, np.zeros(n, int), q=0.1, most=10, n_tests=3)
+    assert {choice.number for choice in chosen} == {1, 2}
+    first = next(choice for choice in chosen if choice.number == 2)
+    assert (first.n, first.n_errors) == (150, errors[:150].sum())
+    ranked = select(judged, errors, np.zeros(n, int), q=1, most=2, n_tests=3)
+    assert ranked == chosen
+
+
+def test_nothing_is_taken_where_there_is_nothing_and_something_when_told_not_to_stop():
+    rng = np.random.default_rng(1)
+    errors = rng.random(1000) < 0.2
+    judged = [judged_of(np.arange(1000), np.zeros(1000), rng.random(1000) < 0.1) for _ in range(20)]
+    assert select(judged, errors, np.zeros(1000, int), q=0.1, most=5, n_tests=20) == []
+    assert len(select(judged, errors, np.zeros(1000, int), q=1, most=5, n_tests=20)) == 5
+
+
+def test_the_best_size_is_where_the_errors_end():
+    heights = (np.arange(1000) + 0.5) / 1000
+    errors = np.random.default_rng(0).random(1000) < np.where(heights > 0.86, 0.7, 0.05)
+    one = judged_of(np.arange(1000), heights, heights > 0.5, sizes=(0.02, 0.07, 0.14, 0.28, 0.5))
+    assert best_size(one, errors, np.zeros(1000, int)) == 0.14
+    bordered = judged_of(np.arange(1000), heights, heights > 0.5, sizes=(None, 0.14))
+    assert best_size(bordered, errors, np.zeros(1000, int)) is None
+
+
+# -- the finder --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_failures():
+    """Two classes that fail in a group each, and the groups; halves for the fit and for the test."""
+    rows, wrong, hidden = cloud(4000, 16, seed=5)
+    labels = np.random.default_rng(0).integers(2, size=4000)
+    rows[labels == 1] += 1.0
+    other = np.random.default_rng(1).random(4000) < 0.15
+    rows[other & (labels == 1), 3] += 6.0
+    wrong = np.where(labels == 1, np.random.default_rng(2).random(4000) < np.where(other, 0.7, 0.04), wrong)
+    evaluation = evaluation_of(rows, wrong, labels=labels, losses=wrong * 2.0 + 0.1)
+    groups = [hidden & (labels == 0), other & (labels == 1)]
+    return evaluation.take(np.arange(2000)), evaluation.take(np.arange(2000, 4000)), [g[2000:] for g in groups]
+
+
+@pytest.fixture(scope="module")
+def fitted(two_failures):
+    return FailureFinder(random_state=0, progress=False).fit(two_failures[0])
+
+
+def test_both_groups_come_first_whole_and_confirmed(fitted, two_failures):
+    _, test, groups = two_failures
+    slices = fitted.slices(test)
+    for group in groups:
+        overlaps = [(one.is_member & group).sum() / (one.is_member | group).sum() for one in slices[:3]]
+        assert max(overlaps) > 0.75
+    assert all(verdict.confirmed for verdict in verify(slices[:2], test))
+
+
+def test_facts_are_cross_fitted_and_near_what_other_data_say(fitted, two_failures):
+    _, test, _ = two_failures
+    for one, p in zip(fitted.slices(test)[:2], fitted.p_values_, strict=False):
+        assert one.stats["cross_fitted_p"] == p < 1e-4
+        rate = test.errors[one.is_member].mean()
+        assert one.stats["cross_fitted_error_rate"] == pytest.approx(rate, abs=0.15)
+        assert one.stats["cross_fitted_errors"] > one.stats["cross_fitted_errors_expected"]
+        assert one.stats["found_by"] in {
+            "hidden group",
+            "failure direction",
+            "failure tree",
+            "spotlight",
+            "error mixture",
+        }
+
+
+def test_slices_with_a_plane_can_be_stepped_along(fitted, two_failures):
+    test = two_failures[1]
+    for one, candidate in zip(fitted.slices(test), fitted.candidates_, strict=True):
+        assert (one.direction is not None) == (candidate.method in ("hidden group", "failure direction"))
+    hidden = next(j for j, one in enumerate(fitted.candidates_) if one.method == HIDDEN_GROUP)
+    one = fitted.slices(test)[hidden]
+    np.testing.assert_allclose(
+        one.scores[one.in_scope],
+        test.space()[one.in_scope] @ one.direction + fitted.candidates_[hidden].place.intercept,
+    )
+
+
+def test_nothing_is_found_where_errors_are_chance():
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        rows, wrong = rng.normal(size=(600, 8)), rng.random(600) < 0.2
+        labels = rng.integers(2, size=600)
+        found.append(
+            len(
+                FailureFinder(random_state=0, progress=False).fit(evaluation_of(rows, wrong, labels=labels)).candidates_
+            )
+        )
+    assert sum(n > 0 for n in found) <= 2
+    assert found.count(0) >= 6
+
+
+def test_q_of_one_returns_as_many_as_asked_and_a_smaller_q_fewer(two_failures, fitted):
+    fit, test, _ = two_failures
+    ranked = FailureFinder(q=1, max_slices=6, random_state=0, progress=False).fit(fit)
+    assert len(ranked.slices(test)) == 6
+    assert len(fitted.candidates_) < 20
+    assert [one.name for one in ranked.slices(test)][:2] == [one.name for one in fitted.slices(test)][:2]
+
+
+def test_metadata_rules_are_found_within_a_class_and_then_needed():
+    rng = np.random.default_rng(0)
+    labels, ground = rng.integers(2, size=2000), rng.choice(["grass", "sand", "snow"], 2000)
+    wrong = rng.random(2000) < np.where((labels == 1) & (ground == "grass"), 0.6, 0.05)
+    rows = rng.normal(size=(2000, 6))
+    evaluation = evaluation_of(rows, wrong, labels=labels, metadata={"ground": ground})
+    finder = FailureFinder(random_state=0, progress=False).fit(evaluation)
+    first = finder.slices(evaluation)[0]
+    assert (first.name, first.rule) == ("kind 1: ground is grass", "ground == 'grass'")
+    assert np.array_equal(first.is_member, (labels == 1) & (ground == "grass"))
+    assert finder.requires_to_apply == ("labels", "metadata")
+    with pytest.raises(ValueError, match="FailureFinder needs metadata"):
+        finder.slices(evaluation_of(rows, wrong, labels=labels))
+
+
+def test_losses_and_metadata_are_not_needed():
+    evaluation, _ = planted(900, shift=5.0)
+    bare = Evaluation(evaluation.space(), labels=evaluation.labels, predictions=evaluation.predictions)
+    finder = FailureFinder(random_state=0, progress=False).fit(bare)
+    assert {one.method for one in finder.candidates_}.isdisjoint({"spotlight", "metadata rule"})
+    assert finder.candidates_
+
+
+def test_status_says_which_classes_were_searched():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [200, 200, 50])
+    wrong = np.concatenate([rng.random(200) < 0.3, np.arange(200) < 4, np.arange(50) >= 3])
+    finder = FailureFinder(random_state=0, progress=False)
+    finder.fit(evaluation_of(rng.normal(size=(450, 5)), wrong, n_classes=4, labels=labels))
+    assert finder.status_ == ["searched", "too_few_errors", "too_few_correct", "empty"]
+
+
+def test_what_was_found_can_be_sent_to_another_process(fitted, two_failures):
+    copy = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(copy.decision_function(two_failures[1]), fitted.decision_function(two_failures[1]))
+
+
+def test_a_large_scope_is_searched_in_part(monkeypatch):
+    rows, wrong, _ = cloud(1500, 6)
+    looked_at = []
+    monkeypatch.setattr("failviz.discovery.candidates.MOST_ROWS", 400)
+    monkeypatch.setattr(Whitened, "of", classmethod(lambda cls, e, of=Whitened.of: looked_at.append(len(e)) or of(e)))
+    assert propose(evaluation_of(rows, wrong), "all", "embedding", 0)
+    assert looked_at == [400]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"q": 0}, "q must"),
+        ({"q": 1.5}, "q must"),
+        ({"q": "all"}, "q must"),
+        ({"max_slices": 0}, "max_slices must"),
+        ({"max_slices": 2.5}, "max_slices must"),
+    ],
+)
+def test_wrong_settings_are_refused_at_fit(settings, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        FailureFinder(**settings, progress=False).fit(planted(200)[0])
