@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PORT   ?= 8888
 
-.PHONY: setup demo test lint bundle bundle-check js-test bench screenshots chromium clean
+.PHONY: setup demo test lint bundle bundle-check js-test bench bench-quality screenshots chromium clean
 
 setup: $(VENV)/.installed
 
@@ -58,6 +58,10 @@ chromium:
 
 bench: setup
 	$(BIN)/python benchmarks/speed.py --size small
+
+bench-quality: setup
+	mkdir -p .failviz
+	$(BIN)/python benchmarks/discovery.py --seeds report --jobs 2 --json .failviz/discovery.jsonl
 
 screenshots: setup chromium
 	$(BIN)/python scripts/screenshots.py
