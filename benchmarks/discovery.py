@@ -69,8 +69,11 @@ def finders(n_slices: int, seed: int, space: str | None = None) -> dict[str, Sli
         "ConfidenceRank": found_in.ConfidenceRank(space=space),
     }
     every["PlaneSpot"] = found_in.PlaneSpot(n_slices=n_slices, **quiet)
-    every["FailureFinder"] = found_in.FailureFinder(q=Q, **quiet)
-    every["FailureFinder q=1"] = found_in.FailureFinder(q=1, **quiet)
+    for estimator in ("svm", "lda"):  # with three of a class they fill the places that all others have
+        name = "FailureDirections x3" if estimator == "svm" else "FailureDirections lda x3"
+        every[name] = found_in.FailureDirections(estimator=estimator, n_directions=3, **quiet)
+    every["FailureFinder"] = found_in.FailureFinder(q=Q, max_slices=n_slices, **quiet)
+    every["FailureFinder q=1"] = found_in.FailureFinder(q=1, max_slices=n_slices, **quiet)
     return every
 
 
@@ -184,7 +187,10 @@ def code_digest() -> str:
     """What the results depend on, as eight digits."""
     here, package = Path(__file__).parent, Path(found_in.__file__).parent
     files = [here / f"{name}.py" for name in ("planted", "planted_world", "scoring", "spotcheck")]
-    files += [package.parent / f"{name}.py" for name in ("verification", "_slice_counts", "_statistics")]
+    files += [
+        package.parent / f"{name}.py"
+        for name in ("verification", "_slice_counts", "_statistics", "slices", "evaluation")
+    ]
     files += sorted(package.glob("*.py"))
     written_here = "".join(inspect.getsource(written) for written in (finders, on_planted, on_null, on_scenes))
     numbers = f"{N_SLICES} {N_SLICES_SCENES} {Q}"

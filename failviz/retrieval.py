@@ -77,8 +77,9 @@ def retrieve(
         share that `for_slice` has of its own scope, else 0.1 of a class and 0.02 of all.
     for_slice : Slice, optional
         The slice that the text explains, of any Evaluation: what chose it also chose the text, so `verify` will
-        leave out or refuse the examples that its search saw. Drawn by hand on these very examples, or
-        with members that read their outcome, it makes the text untestable here, and the verdict says so.
+        leave out or refuse the examples that its search saw. Drawn by hand on this Evaluation, or with members that
+        read its outcome, it makes the text untestable here, and the verdict says so. That some of these examples were
+        among those looked at cannot be told: give others.
     reference : str or None
         What is subtracted; {class} stands for the name of the scope's class, and such a reference is used in a class
         only. None = nothing: then the most typical examples of the class come first, which seldom fail.
@@ -155,6 +156,8 @@ def _embeddings(evaluation: Evaluation, encoder: TextEncoder, space: str | None)
 
 def _scope(scope: tuple[str, int | str] | str, evaluation: Evaluation) -> Scope:
     """The same scope with the number of the class that it names."""
+    if not isinstance(scope, str) and (not isinstance(scope, tuple) or len(scope) != 2):
+        raise ValueError(f'scope must be "all", ("label", class) or ("prediction", class), not {scope!r}.')
     if isinstance(scope, str) or not isinstance(scope[1], str):
         return scope  # type: ignore[return-value]
     kind, name = scope

@@ -173,6 +173,7 @@ BAD = {
     "other space": ({"space": "hidden"}, ValueError, "gives 5 dimensions, and the space has 3"),
     "no class": ({"scope": ("label", "bag")}, ValueError, "no class 'bag' in this Evaluation, only 'sneaker', 'boot'"),
     "no scope": ({"scope": "sneaker"}, ValueError, "a scope is 'all'"),
+    "half a scope": ({"scope": ("label",)}, ValueError, "scope must be"),
     "empty scope": ({"scope": ("label", 7)}, ValueError, r"no examples in scope \('label', 7\)"),
     "size none": ({"size": 0}, ValueError, "size .* must be a whole number of at least 1, not 0"),
     "size true": ({"size": True}, ValueError, "size .* must be a whole number"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from failviz import _checks
 from failviz.discovery.base import SliceFinder
 from failviz.discovery.direction_lda import Discriminant, divided
 from failviz.discovery.directions import MOST_DIRECTIONS, FailureDirections
@@ -19,9 +20,10 @@ from failviz.discovery.sliceline import SliceLine
 from failviz.discovery.spotlight import Spotlight
 from failviz.discovery.svm import Hyperplane
 from failviz.discovery.tree import FailureTree
+from failviz.discovery.tree_fit import words_of
 from failviz.discovery.whitening import Whitening
 from failviz.evaluation import Evaluation
-from failviz.slices import Scope, Slice, scope_mask
+from failviz.slices import Scope, Slice
 
 HIDDEN_GROUP, DIRECTION = "hidden group", "failure direction"
 FEWEST = 5
@@ -74,11 +76,6 @@ class Candidate:
         return self.method != DIRECTION
 
     @property
-    def is_graded(self) -> bool:
-        """Whether any part of its top is as good a slice as its members."""
-        return self.method in (DIRECTION, HIDDEN_GROUP)
-
-    @property
     def direction(self) -> np.ndarray | None:
         """(d,), in the coordinates of its own method; None where there is none."""
         if isinstance(self.place, tuple):
@@ -89,7 +86,6 @@ class Candidate:
 
 def placed(candidates: Sequence[Candidate], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Scores, and weights in [0, 1], of the examples of a view by each candidate, each float64 (m,)."""
-    rows = view.space(space).astype(np.float64)
     slices: dict[int, list[Slice]] = {}
     places = []
     for one in candidates:
@@ -100,42 +96,36 @@ def placed(candidates: Sequence[Candidate], view: Evaluation, space: str) -> lis
             found = slices[id(finder)][number]
             places.append((found.scores, found.weights))
         else:
-            scores = one.place(rows)
+            scores = np.concatenate([one.place(rows) for _, rows in _checks.row_chunks(view.space(space))])
             places.append((scores, expit(scores)))
     return places
 
 
-def view_of(evaluation: Evaluation, rows: np.ndarray, space: str) -> Evaluation:
-    """Some rows, as if all were of one class: what candidates are found in, and applied to.
-
-    Errors and losses go along where they are known.
-    """
-    has_outcome = evaluation.labels is not None and evaluation.predictions is not None
+def view_of(evaluation: Evaluation, rows: np.ndarray, space: str, *, is_error: np.ndarray | None = None) -> Evaluation:
+    """Some rows, as if all were of one class: what candidates are applied to and, with their errors, found in."""
     return Evaluation(
         {space: evaluation.space(space)[rows]},
         labels=np.zeros(len(rows), dtype=np.int64),
-        predictions=evaluation.errors[rows].astype(np.int64) if has_outcome else None,
-        losses=None if evaluation.losses is None else evaluation.losses[rows],
+        predictions=None if is_error is None else is_error.astype(np.int64),
+        losses=None if is_error is None or evaluation.losses is None else evaluation.losses[rows],
         metadata=None if evaluation.metadata is None else evaluation.metadata.iloc[rows],
         class_names=["right", "wrong"],
     )
 
 
-def propose(evaluation: Evaluation, scope: Scope, space: str, seed: int) -> list[Candidate]:
-    """Candidates within a scope of the data of a fit; none where there are too few errors or correct examples."""
-    rows = np.flatnonzero(scope_mask(scope, evaluation))
+def propose(evaluation: Evaluation, rows: np.ndarray, scope: Scope, space: str, seed: int) -> list[Candidate]:
+    """Candidates found in some rows (m,) of a scope; none where these have too few errors or correct examples."""
     if len(rows) > MOST_ROWS:  # evenly through the data, which stand in an order of their own
-        evaluation = evaluation.take(rows[np.arange(MOST_ROWS) * len(rows) // MOST_ROWS])
-        rows = np.arange(MOST_ROWS)
+        rows = rows[np.arange(MOST_ROWS) * len(rows) // MOST_ROWS]
     is_error = evaluation.errors[rows]
     if min(is_error.sum(), (~is_error).sum()) < FEWEST:
         return []
-    view = view_of(evaluation, rows, space)
+    view = view_of(evaluation, rows, space, is_error=is_error)
     proposed = [Candidate(scope, DIRECTION, plane) for plane in _discriminants(view.space(space), is_error, seed)]
     for finder in _finders(view, space, seed, spans_classes=scope == "all"):
-        finder.fit(evaluation if isinstance(finder, ErrorMixture) else view)
+        finder.fit(evaluation.take(rows) if isinstance(finder, ErrorMixture) else view)
         for number, one in enumerate(finder.slices(view)):
-            proposed.append(Candidate(scope, one.method, (finder, number), one.name if one.rule else None, one.rule))
+            proposed.append(Candidate(scope, one.method, (finder, number), _words(one), one.rule))
     starts = [
         start
         for one, (scores, weights) in zip(proposed, placed(proposed, view, space), strict=True)
@@ -145,6 +135,11 @@ def propose(evaluation: Evaluation, scope: Scope, space: str, seed: int) -> list
     strata = np.unique(evaluation.labels[rows], return_inverse=True)[1]
     groups = find_groups(Whitened.of(view.space(space)), is_error, strata, np.array(starts).reshape(-1, len(rows)).T)
     return [Candidate(scope, HIDDEN_GROUP, plane) for plane in groups[:MOST_GROUPS]] + proposed
+
+
+def _words(one: Slice) -> str | None:
+    """Its rule as people say it, where it has one; the class, of which there is but one here, goes without saying."""
+    return words_of(one.stats["path"]) if "path" in one.stats else one.name if one.rule else None
 
 
 def _finders(view: Evaluation, space: str, seed: int, *, spans_classes: bool) -> list[SliceFinder]:

@@ -1,28 +1,29 @@
 """What a candidate is worth where its search did not look, and which candidates are worth having together.
 
-Each candidate is looked for again without a part of the data, and the part is placed by what was found there. So every
-example is judged by a search that has not seen it. Candidates are then taken one by one; what those taken already
-explain no longer counts for the others. Everything here is arrays: rows of one scope, errors, members.
+Each candidate is looked for again without a part of the data, and the part is placed by what was found there: examples
+are judged by searches that have not seen them. (These searches have seen each other's parts, and which of their
+findings is the same candidate is told by a search that has seen all: tests on what they say are nearly exact, not
+quite.) Candidates are then taken one by one; what those taken already explain no longer counts for the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from failviz._statistics import stratified_hypergeometric
 from failviz.slices import Scope
 
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5)
 """Sizes that a candidate without a border of its own may have, as shares of its scope."""
-FEWEST = 8
-"""Examples that a size must hold."""
-ALIKE = 0.8
-"""Jaccard index from which two candidates of one scope are one."""
-MATCH = 0.5
+FEWEST_MEMBERS = 8
+SAME = 0.8
+"""Jaccard index above which two candidates of one scope are one."""
+FOUND_AGAIN = 0.5
 """Rank correlation below which a search has not found a candidate again."""
 
 
@@ -35,12 +36,13 @@ class Placed:
     kind : str
         Who proposed it; only the same kind is the same candidate.
     scores : float64 (m,)
-    is_member : bool (m,)
+    is_member : bool (m,) or None
+        None = it ranks and has no border of its own.
     """
 
     kind: str
     scores: np.ndarray
-    is_member: np.ndarray
+    is_member: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,100 +54,57 @@ class Judged:
     scope : Scope
     rows : int64 (m,)
         Its scope, as rows of the data.
-    own : bool (m,)
-        Its members, in-sample.
-    heights : float64 (m,)
-        Where searches that have not seen an example place it, as a share of the scope that lies lower; -1 where such a
-        search has not found the candidate.
     is_member : bool (m,)
-        Members by these searches.
-    sizes : tuple of float or None
-        Shares of the scope that its top may hold; None = its own members.
+        Members, each by the search that has not seen it; none where such a search has not found the candidate.
+    own : bool (m,)
+        Members in-sample.
+    size : float or None
+        Share of the scope that they are to be; None = the candidate has its own border.
     """
 
     scope: Scope
     rows: np.ndarray
-    own: np.ndarray
-    heights: np.ndarray
     is_member: np.ndarray
-    sizes: tuple[float | None, ...]
-
-    def members(self, size: float | None) -> np.ndarray:
-        """Rows of the data in a candidate of this size."""
-        return self.rows[self.is_member if size is None else self.heights >= 1 - size]
+    own: np.ndarray
+    size: float | None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate that was taken: its number, its size, and its cross-fitted members, errors and p-value."""
+    """A candidate that was taken: its number, its cross-fitted members, errors, errors expected, and p-value."""
 
     number: int
-    size: float | None
     n: int
     n_errors: int
     expected: float
     p: float
 
 
-def judge(
-    scope: Scope,
-    rows: np.ndarray,
-    whole: Sequence[Placed],
-    again: Sequence[Sequence[Placed]],
-    folds: np.ndarray,
-    sizes: Sequence[tuple[float | None, ...]],
-) -> list[Judged]:
-    """Judge candidates of one scope.
+class Stratified:
+    """Rows (m,) of the data, in strata, and which of them are errors."""
 
-    Parameters
-    ----------
-    scope : Scope
-    rows : int64 (m,)
-        The scope, as rows of the data.
-    whole : list of Placed
-        Candidates of the search that saw everything.
-    again : list of lists of Placed
-        Per part, those of the search that did not see it. A candidate is matched with the one of its kind that ranks
-        the examples outside the part most alike, so that the part has no say in it.
-    folds : int64 (m,)
-        The part in which each example is.
-    sizes : list of tuples
-        Of each candidate.
-    """
-    heights, is_member = np.full((len(whole), len(rows)), -1.0), np.zeros((len(whole), len(rows)), dtype=bool)
-    for part, others in enumerate(again):
-        held_out = folds == part
-        seen_ranks = [_standardised(rankdata(other.scores[~held_out])) for other in others]
-        for j, one in enumerate(whole):
-            mine = _standardised(rankdata(one.scores[~held_out]))
-            alike = [
-                float(mine @ ranks) if other.kind == one.kind else -1.0
-                for other, ranks in zip(others, seen_ranks, strict=True)
-            ]
-            if alike and max(alike) >= MATCH:
-                found = others[int(np.argmax(alike))]
-                heights[j, held_out] = ((rankdata(found.scores) - 0.5) / len(rows))[held_out]
-                is_member[j, held_out] = found.is_member[held_out]
-    return [Judged(scope, rows, one.is_member, heights[j], is_member[j], sizes[j]) for j, one in enumerate(whole)]
+    def __init__(self, rows: np.ndarray, errors: np.ndarray, strata: np.ndarray):
+        self._stratum = np.unique(strata[rows], return_inverse=True)[1]
+        self._error = errors[rows]
+        self._width = int(self._stratum.max()) + 1
+        self.n, self.errors = self._counted(np.ones(len(rows), dtype=bool)), self._counted(self._error)
+
+    def counts(self, is_member: np.ndarray) -> Counts:
+        """Of members (m,)."""
+        return Counts(self._counted(is_member & self._error), self._counted(is_member), self.errors, self.n)
+
+    def _counted(self, mask: np.ndarray) -> np.ndarray:
+        return np.bincount(self._stratum[mask], minlength=self._width)
 
 
-def _standardised(ranks: np.ndarray) -> np.ndarray:
-    """Of mean 0 and unit length, so that a product of two is their correlation; zeros where all are alike."""
-    ranks = ranks - ranks.mean()
-    return ranks / (np.linalg.norm(ranks) or 1.0)
-
-
+@dataclass(frozen=True, eq=False)
 class Counts:
-    """Errors among members (s,) and among all, per stratum, and what they say."""
+    """Errors among members and among all, each int64 (s,) per stratum."""
 
-    def __init__(self, members: np.ndarray, rows: np.ndarray, errors: np.ndarray, strata: np.ndarray):
-        _, stratum = np.unique(strata[rows], return_inverse=True)
-        width, place = int(stratum.max()) + 1, np.empty(len(errors), dtype=np.int64)
-        place[rows] = stratum
-        inside = place[members]
-        self.n_in, self.n = np.bincount(inside, minlength=width), np.bincount(stratum, minlength=width)
-        self.errors_in = np.bincount(inside[errors[members]], minlength=width)
-        self.errors = np.bincount(stratum[errors[rows]], minlength=width)
+    errors_in: np.ndarray
+    n_in: np.ndarray
+    errors: np.ndarray
+    n: np.ndarray
 
     @property
     def expected(self) -> float:
@@ -163,17 +122,18 @@ class Counts:
         """How sure it is times how bad it is: z x error rate."""
         return self.z * int(self.errors_in.sum()) / max(1, int(self.n_in.sum()))
 
-    @property
+    @cached_property
     def p(self) -> float:
         return stratified_hypergeometric(self.errors_in, self.n_in, self.errors, self.n)
 
     @property
     def deviance(self) -> float:
-        """How much likelier the errors are with a rate of their own inside, in nats."""
-        outside = self.errors - self.errors_in, self.n - self.n_in
-        return float((_log_likelihood(self.errors_in, self.n_in) + _log_likelihood(*outside)).sum()) - float(
-            _log_likelihood(self.errors, self.n).sum()
-        )
+        """How much likelier the errors are with a rate of their own inside, in nats; 0 where they are not in excess."""
+        if self.errors_in.sum() <= self.expected:
+            return 0.0
+        outside = _log_likelihood(self.errors - self.errors_in, self.n - self.n_in)
+        gained = _log_likelihood(self.errors_in, self.n_in) + outside - _log_likelihood(self.errors, self.n)
+        return float(gained.sum())
 
 
 def _log_likelihood(wrong: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -182,14 +142,76 @@ def _log_likelihood(wrong: np.ndarray, n: np.ndarray) -> np.ndarray:
     return wrong * np.log(np.maximum(wrong, 1) / all_of) + right * np.log(np.maximum(right, 1) / all_of)
 
 
+def judge(
+    scope: Scope,
+    rows: np.ndarray,
+    whole: Sequence[Placed],
+    again: Sequence[Sequence[Placed]],
+    parts: np.ndarray,
+    errors: np.ndarray,
+    strata: np.ndarray,
+) -> list[Judged]:
+    """Judge candidates of one scope.
+
+    A candidate is the same as that of its kind which ranks the examples outside the part most alike. One without a
+    border gets the size at which errors change most from inside to outside, by cross-fitted ranks.
+
+    Parameters
+    ----------
+    scope : Scope
+    rows : int64 (m,)
+        The scope, as rows of the data.
+    whole : list of Placed
+        Candidates of the search that saw everything.
+    again : list of lists of Placed
+        Per part, those of the search that did not see it.
+    parts : int64 (m,)
+        The part in which each example is.
+    errors, strata : arrays (n,)
+        Of all the data.
+    """
+    heights = np.full((len(whole), len(rows)), -1.0)  # share of the part that lies lower
+    member = np.zeros((len(whole), len(rows)), dtype=bool)
+    for part, others in enumerate(again):
+        held_out = parts == part
+        their_ranks = [_standardised(rankdata(other.scores[~held_out])) for other in others]
+        for j, one in enumerate(whole):
+            ranks = _standardised(rankdata(one.scores[~held_out]))
+            alike = [
+                float(ranks @ theirs) if other.kind == one.kind else -1.0
+                for other, theirs in zip(others, their_ranks, strict=True)
+            ]
+            if alike and max(alike) >= FOUND_AGAIN:
+                found = others[int(np.argmax(alike))]
+                heights[j, held_out] = (rankdata(found.scores[held_out]) - 0.5) / max(1, held_out.sum())
+                if found.is_member is not None:
+                    member[j, held_out] = found.is_member[held_out]
+    stratified = Stratified(rows, errors, strata)
+    judged = []
+    for j, one in enumerate(whole):
+        if one.is_member is not None:
+            judged.append(Judged(scope, rows, member[j], one.is_member, None))
+            continue
+        tops = {share: heights[j] >= 1 - share for share in SHARES}
+        large = [share for share, top in tops.items() if top.sum() >= FEWEST_MEMBERS] or [SHARES[-1]]
+        size = max(large, key=lambda share: stratified.counts(tops[share]).deviance)
+        judged.append(Judged(scope, rows, tops[size], one.scores > np.quantile(one.scores, 1 - size), size))
+    return judged
+
+
+def _standardised(ranks: np.ndarray) -> np.ndarray:
+    """Of mean 0 and unit length, so that a product of two is their correlation; zeros where all are alike."""
+    ranks = ranks - ranks.mean()
+    return ranks / (np.linalg.norm(ranks) or 1.0)
+
+
 def select(
     judged: Sequence[Judged], errors: np.ndarray, strata: np.ndarray, *, q: float, most: int, n_tests: int
 ) -> list[Choice]:
     """Take candidates one by one, that of most worth first, beside those already taken.
 
     Among the members of a taken candidate, and among the others, errors are compared separately from then on. The
-    j-th is taken if its exact test passes q j / n_tests, the levels of Benjamini & Hochberg (1995) in a step-down
-    manner, which accepts no more than theirs.
+    j-th is taken if its test passes q j / n_tests, the levels of Benjamini & Hochberg (1995) in a step-down manner.
 
     Parameters
     ----------
@@ -198,43 +220,42 @@ def select(
     strata : int64 (n,)
         Within which errors are compared, classes to begin with.
     q : float in (0, 1]
-        1 = take `most`, whatever the tests say.
+        1 = take up to `most` with errors in excess, whatever the tests say.
     most : int
     n_tests : int
-        Number of candidates and sizes tested, here and elsewhere.
+        How many are tested, here and elsewhere.
 
     Returns
     -------
     list of Choice
     """
     strata = strata.astype(np.int64)
-    options = [
-        (j, size, members)
-        for j, one in enumerate(judged)
-        for size in one.sizes
-        if len(members := one.members(size)) >= FEWEST
-    ]
-    left, chosen = set(range(len(judged))), list[Choice]()
+    left = {j for j, one in enumerate(judged) if one.is_member.sum() >= FEWEST_MEMBERS}
     known: dict[int, Counts] = {}
+    scopes: dict[Scope, Stratified] = {}
+    chosen: list[Choice] = []
     while len(chosen) < most:
         level = 1.0 if q == 1 else q * (len(chosen) + 1) / n_tests
-        for option, (j, _, members) in enumerate(options):
-            if j in left and option not in known:
-                known[option] = Counts(members, judged[j].rows, errors, strata)
-        promising = [option for option, counts in known.items() if counts.z > 0 and norm.sf(counts.z) <= 3 * level]
-        promising.sort(key=lambda option: -known[option].worth)
-        taken = next((option for option in promising if q == 1 or known[option].p <= level), None)
+        for j in left - known.keys():
+            one = judged[j]
+            if one.scope not in scopes:
+                scopes[one.scope] = Stratified(one.rows, errors, strata)
+            known[j] = scopes[one.scope].counts(one.is_member)
+        ranked = sorted((j for j in left if known[j].z > 0), key=lambda j: (-known[j].worth, j))
+        taken = next((j for j in ranked if q == 1 or known[j].p <= level), None)
         if taken is None:
             break
-        j, size, members = options[taken]
-        one, counts = judged[j], known[taken]
+        one, counts = judged[taken], known[taken]
         n, n_errors = int(counts.n_in.sum()), int(counts.errors_in.sum())
-        chosen.append(Choice(j, size, n, n_errors, counts.expected, counts.p))
+        chosen.append(Choice(taken, n, n_errors, counts.expected, counts.p))
         inside = np.zeros(len(errors), dtype=np.int64)
-        inside[members] = 1
-        _, strata = np.unique(2 * strata + inside, return_inverse=True)
-        left -= {other for other in left if other == j or _is_same(judged[other], one)}
-        known = {o: c for o, c in known.items() if options[o][0] in left and judged[options[o][0]].scope != one.scope}
+        inside[one.rows[one.is_member]] = 1
+        strata = np.unique(2 * strata + inside, return_inverse=True)[1]
+        left -= {j for j in left if j == taken or _is_same(judged[j], one)}
+        if one.scope == "all":
+            scopes.clear()
+        scopes.pop(one.scope, None)
+        known = {j: counts for j, counts in known.items() if judged[j].scope in scopes}
     return chosen
 
 
@@ -242,12 +263,4 @@ def _is_same(one: Judged, other: Judged) -> bool:
     if one.scope != other.scope:
         return False
     either = int((one.own | other.own).sum())
-    return either > 0 and int((one.own & other.own).sum()) > ALIKE * either
-
-
-def best_size(one: Judged, errors: np.ndarray, strata: np.ndarray) -> float | None:
-    """The size at which errors change most from inside to outside; its own members where it has some."""
-    if None in one.sizes:
-        return None
-    sizes = [size for size in one.sizes if len(one.members(size)) >= FEWEST]
-    return max(sizes, key=lambda size: Counts(one.members(size), one.rows, errors, strata).deviance)
+    return either > 0 and int((one.own & other.own).sum()) > SAME * either

@@ -8,15 +8,18 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from failviz import _checks
+from failviz._fingerprints import content_hashes
 from failviz._parallel import parallel_map
 from failviz.discovery.base import SliceFinder, canonical_order
-from failviz.discovery.candidates import FEWEST, Candidate, placed, propose, view_of
-from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, best_size, judge, select
+from failviz.discovery.candidates import Candidate, placed, propose, view_of
+from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, judge, select
 from failviz.evaluation import Evaluation
 from failviz.slices import Scope, Slice, scope_mask
 
 METHOD = "failure finder"
 N_PARTS = 3
+ENOUGH = 8
+"""Errors, and correct examples, from which a class is searched: every two thirds then hold some five."""
 WITHIN_CLASSES = 3
 """Slices within a class that come before each slice over all classes."""
 
@@ -35,8 +38,9 @@ class FailureFinder(SliceFinder):
     Parameters
     ----------
     q : float, default 0.1
-        The list ends where a share of about `q` of it would be chance, in (0, 1]; 1 = never, so that `max_slices` are
-        ranked, whatever the tests say. It is no verdict: the same data have chosen the list. Ask `verify`.
+        The list ends where a share of about `q` of it would be chance, in (0, 1]; with 1 it does not, and whatever has
+        errors in excess is ranked, up to `max_slices`. It is no verdict: the same data have chosen the list. Ask
+        `verify`.
     max_slices : int, default 20
     space : str or None
         Embedding space; None = the first.
@@ -50,11 +54,12 @@ class FailureFinder(SliceFinder):
     candidates_ : list of Candidate
         Behind each slice, in order. Columns of `decision_function` and `slices` follow it.
     p_values_ : float64 (k,)
-        Cross-fitted and exact, given the slices before it; too small, as the smallest of many.
+        Cross-fitted, given the slices before it in its list (within classes, or over all of them). Only nearly exact,
+        and too small, as the smallest of many: they order and end the list, and prove nothing.
     n_candidates_ : int
         How many were judged.
     status_ : list of str
-        Per class "searched", "too_few_errors", "too_few_correct" (fewer than 5) or "empty".
+        Per class "searched", "too_few_errors", "too_few_correct" (fewer than 8) or "empty".
     classes_ : int64 (n_classes,)
 
     Notes
@@ -62,8 +67,9 @@ class FailureFinder(SliceFinder):
     Our own method; its parts are those of Jain et al. 2022, Singla et al. 2021, Sagadeeva & Boehm 2021, d'Eon et al.
     2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take every
     fourth place: the one kind needs no labels to be applied, and where labels are wrong it finds the whole group, of
-    which the other finds the wrongly labelled. Losses and metadata are used where there are any. `weights` of the
-    Evaluation are not used.
+    which the other finds the wrongly labelled. What only ranks (a direction) is cut to the size at which cross-fitted
+    errors change most, a share of the examples of the fit. Losses and metadata are used where there are any, at most
+    20,000 examples per search. `weights` of the Evaluation are not used.
 
     Examples
     --------
@@ -106,12 +112,12 @@ class FailureFinder(SliceFinder):
 
     def fit(self, evaluation: Evaluation) -> FailureFinder:
         """Search an Evaluation with labels and predictions (or probs), not the model's training data."""
-        if self.q != 1:
+        if self.q is True or self.q != 1:
             _checks.fraction(self.q, "q")
         _checks.whole_number(self.max_slices, "max_slices", least=1)
         hashes = self._start_fit(evaluation)
-        columns = [c for c in (evaluation.labels, evaluation.errors, evaluation.losses) if c is not None]
-        evaluation = evaluation.take(canonical_order(evaluation.space(self.space_), hashes, *columns))
+        order = canonical_order(evaluation.space(self.space_), hashes, *_outcomes(evaluation))
+        evaluation = evaluation.take(order)
         labels, errors = evaluation.labels, evaluation.errors
         assert labels is not None
         rng = check_random_state(self.random_state)
@@ -120,16 +126,19 @@ class FailureFinder(SliceFinder):
         self.status_ = [_status(errors[labels == c]) for c in self.classes_]
         scopes: list[Scope] = ["all", *(("label", int(c)) for c in self.classes_ if self.status_[c] == "searched")]
         seeds = rng.randint(2**31 - 1, size=len(scopes))
-        data = [evaluation, *(evaluation.take(np.flatnonzero(folds != part)) for part in range(N_PARTS))]
-        asked = list(zip(scopes, seeds, strict=True))
-        pieces = [(part, scope, self.space_, int(seed)) for part in data for scope, seed in asked]
+        rows = {scope: np.flatnonzero(scope_mask(scope, evaluation)) for scope in scopes}
+        pieces = [
+            (evaluation, rows[scope][folds[rows[scope]] != part], scope, self.space_, int(seed))
+            for part in (None, *range(N_PARTS))
+            for scope, seed in zip(scopes, seeds, strict=True)
+        ]
         found = parallel_map(propose, pieces, desc=METHOD, progress=self.progress)
         candidates: list[Candidate] = []
         judged: list[Judged] = []
         for number, scope in enumerate(scopes):
             whole, *again = found[number :: len(scopes)]
             candidates += whole
-            judged += self._judge(evaluation, scope, whole, again, folds)
+            judged += self._judge(evaluation, rows[scope], scope, whole, again, folds)
         self._store(candidates, judged, evaluation)
         return self
 
@@ -138,7 +147,12 @@ class FailureFinder(SliceFinder):
         return self._applied(evaluation)[0]
 
     def slices(self, evaluation: Evaluation) -> list[Slice]:
-        """One Slice per candidate taken, in order. `stats` are cross-fitted facts of the fit, of the members there."""
+        """One Slice per candidate taken, in order.
+
+        `stats` are facts of the fit. Rates are cross-fitted, so not in-sample, and yet too high: those of the best of
+        many candidates. A direction is that of its own method, named by `stats["found_by"]`: of a hidden group in the
+        coordinates of the embeddings, of a failure direction among whitened unit rows.
+        """
         scores, weights = self._applied(evaluation)
         names = self._names(evaluation)
         return [
@@ -159,55 +173,51 @@ class FailureFinder(SliceFinder):
     def _judge(
         self,
         evaluation: Evaluation,
+        rows: np.ndarray,
         scope: Scope,
         whole: list[Candidate],
         again: list[list[Candidate]],
         folds: np.ndarray,
     ) -> list[Judged]:
-        if not whole:
-            return []
-        rows = np.flatnonzero(scope_mask(scope, evaluation))
         view = view_of(evaluation, rows, self.space_)
 
         def places(those: list[Candidate]) -> list[Placed]:
-            found = placed(those, view, self.space_)
-            return [
-                Placed(one.method, scores, weights >= 0.5) for one, (scores, weights) in zip(those, found, strict=True)
-            ]
+            found = zip(those, placed(those, view, self.space_), strict=True)
+            return [Placed(one.method, s, weights >= 0.5 if one.has_border else None) for one, (s, weights) in found]
 
-        def sizes(one: Candidate) -> tuple[float | None, ...]:
-            own = (None,) if one.has_border or scope == "all" else ()
-            return own + (SHARES if one.is_graded and scope != "all" else ())
-
-        return judge(
-            scope, rows, places(whole), [places(others) for others in again], folds[rows], [sizes(one) for one in whole]
-        )
+        assert evaluation.labels is not None
+        again_placed = [places(others) for others in again]
+        return judge(scope, rows, places(whole), again_placed, folds[rows], evaluation.errors, evaluation.labels)
 
     def _store(self, candidates: list[Candidate], judged: list[Judged], evaluation: Evaluation) -> None:
-        errors, labels = evaluation.errors, evaluation.labels
+        labels = evaluation.labels
         assert labels is not None
         self.n_candidates_ = len(judged)
-        n_tests = max(1, sum(len(one.sizes) for one in judged))
+        n_tests = sum(1 if one.size is None else len(SHARES) for one in judged)  # the size was chosen among so many
         taken: list[list[tuple[int, Choice]]] = []
         for spans_classes in (False, True):
             numbers = [j for j, one in enumerate(judged) if (one.scope == "all") == spans_classes]
             choices = select(
-                [judged[j] for j in numbers], errors, labels, q=self.q, most=self.max_slices, n_tests=n_tests
+                [judged[j] for j in numbers],
+                evaluation.errors,
+                labels,
+                q=self.q,
+                most=self.max_slices,
+                n_tests=n_tests,
             )
             taken.append([(numbers[choice.number], choice) for choice in choices])
         order = _interleaved(*taken)[: self.max_slices]
         self.candidates_ = [candidates[j] for j, _ in order]
         self.p_values_ = np.array([choice.p for _, choice in order], dtype=np.float64)
-        self._cuts = [self._cut(candidates[j], best_size(judged[j], errors, labels), evaluation) for j, _ in order]
+        self._cuts = [self._cut(candidates[j], judged[j], evaluation) for j, _ in order]
         self._stats = [_facts(candidates[j], choice) for j, choice in order]
 
-    def _cut(self, one: Candidate, size: float | None, evaluation: Evaluation) -> float | None:
-        """The score from which an example is a member; None = the candidate's own members."""
-        if size is None:
+    def _cut(self, one: Candidate, judged: Judged, evaluation: Evaluation) -> float | None:
+        """The score above which an example is a member; None = the candidate has a border of its own."""
+        if judged.size is None:
             return None
-        rows = np.flatnonzero(scope_mask(one.scope, evaluation))
-        [(scores, _)] = placed([one], view_of(evaluation, rows, self.space_), self.space_)
-        return float(np.quantile(scores, 1 - size))
+        [(scores, _)] = placed([one], view_of(evaluation, judged.rows, self.space_), self.space_)
+        return float(np.quantile(scores, 1 - judged.size))
 
     def _applied(self, evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
         """Scores and weights, float64 (n, k)."""
@@ -239,6 +249,18 @@ class FailureFinder(SliceFinder):
         return names
 
 
+def _outcomes(evaluation: Evaluation) -> list[np.ndarray]:
+    """What the searches read beside embeddings, to tell rows of the same embedding apart."""
+    import pandas as pd
+
+    columns = [evaluation.labels, evaluation.predictions, evaluation.losses]
+    if evaluation.probs is not None:
+        columns.append(content_hashes(evaluation.probs))
+    if evaluation.metadata is not None and len(evaluation.metadata.columns):
+        columns.append(pd.util.hash_pandas_object(evaluation.metadata.astype(str), index=False).to_numpy())
+    return [column for column in columns if column is not None]
+
+
 def _parts(strata: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """int64 (n,): parts of nearly equal size, alike in their strata."""
     parts = np.empty(len(strata), dtype=np.int64)
@@ -250,9 +272,9 @@ def _parts(strata: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
 def _status(errors: np.ndarray) -> str:
     if len(errors) == 0:
         return "empty"
-    if errors.sum() < FEWEST:
+    if errors.sum() < ENOUGH:
         return "too_few_errors"
-    return "too_few_correct" if (~errors).sum() < FEWEST else "searched"
+    return "too_few_correct" if (~errors).sum() < ENOUGH else "searched"
 
 
 def _interleaved(within: list, over_all: list) -> list:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 from sklearn.covariance import ledoit_wolf
 
@@ -26,10 +27,10 @@ from failviz.discovery.svm import Hyperplane
 N_ITERATIONS = 20
 LARGEST_SHARE = 0.5
 """Of the examples, beyond which the prior of a group does not rise: what holds the most is no group."""
-FEWEST = 5
+FEWEST_EXPECTED = 5
 """Expected members below which a group is given up."""
 ALIKE = 0.9
-"""Correlation of log-odds from which two groups are one."""
+"""Correlation of log-odds from which two groups have settled on the same."""
 _LARGEST_ODDS = 30.0
 _PRIOR_EXAMPLES = 2.0  # with the error rate of everything, added to each side: no rate is 0 or 1
 
@@ -102,7 +103,7 @@ def find_groups(whitened: Whitened, is_error: np.ndarray, strata: np.ndarray, st
     slopes, offsets = _odds(heights, shares)
     odds = heights * slopes + offsets
     members = shares.sum(axis=0)
-    is_group = (slopes > 0) & (members >= FEWEST) & (members <= len(shares) - FEWEST)
+    is_group = (slopes > 0) & (members >= FEWEST_EXPECTED) & (members <= len(shares) - FEWEST_EXPECTED)
     speaks = np.where(is_group, evidence.excess(expit(odds)), 0.0)
     odds -= odds.mean(axis=0)
     odds /= np.maximum(np.linalg.norm(odds, axis=0), 1e-12)
@@ -153,9 +154,10 @@ class _Evidence:
 
     def __init__(self, is_error: np.ndarray, strata: np.ndarray):
         self._error, self._strata = is_error.astype(np.float64), strata
-        self._one_hot = np.eye(int(strata.max()) + 1)[strata]
-        self._n = self._one_hot.sum(axis=0)[:, None]
-        self._wrong = self._one_hot.T @ self._error[:, None]
+        places = (strata, np.arange(len(strata)))
+        self._of_stratum = csr_matrix((np.ones(len(strata)), places))
+        self._n = self._of_stratum @ np.ones((len(strata), 1))
+        self._wrong = self._of_stratum @ self._error[:, None]
         self._rate = np.clip(self._wrong / self._n, 1e-3, 1 - 1e-3)
 
     def __call__(self, shares: np.ndarray) -> np.ndarray:
@@ -173,7 +175,7 @@ class _Evidence:
         return (wrong_in - n_in * self._wrong / self._n).sum(axis=0) / np.sqrt(np.maximum(spread, 1e-12))
 
     def _counts(self, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._one_hot.T @ shares, self._one_hot.T @ (self._error[:, None] * shares)
+        return self._of_stratum @ shares, self._of_stratum @ (self._error[:, None] * shares)
 
     def _smoothed(self, wrong: np.ndarray, n: np.ndarray) -> np.ndarray:
         return (wrong + _PRIOR_EXAMPLES * self._rate) / (n + _PRIOR_EXAMPLES)

@@ -88,7 +88,8 @@ class Spotlight(SliceFinder):
         possible is minus the mean loss, and losses are raised toward the highest where they were reduced.
     held_out_ : float64 (k,)
         The same on the half of the data kept back while the start and the way of climbing were chosen; a
-        little optimistic, as the best of several. NaN with solver="adam", which keeps nothing back.
+        little optimistic, as the best of several. NaN where no start reached into that half, and with solver="adam",
+        which keeps nothing back.
     methods_ : list of str
         The way of climbing that was chosen: "level ascent", "mean shift" or "adam"; ", ellipsoid" where the shape was
         kept.

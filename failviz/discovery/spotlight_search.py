@@ -204,7 +204,7 @@ class _Level:
         searched, kept = (self._cloud(values, half) for half in self._halves)
         part = max(1.0, self._size * searched.total / self._group.total)
         starts = first_centres(searched, self._n_starts, self._rng)
-        best_score, centre, way, held_out = -np.inf, starts[:1], "mean shift", [0.0]
+        best_score, centre, way, held_out = -np.inf, starts[:1], "mean shift", [np.nan]
         for name, climb in _CLIMBS.items():
             centres = climb(searched, starts, part, anchors=starts, confine=self._confine, shrink=True)
             losses, scores = _judged(searched, kept, centres, part)

@@ -5,10 +5,11 @@ import pickle
 import numpy as np
 import pytest
 from discovery_cases import planted
+from scipy.stats import hypergeom
 
 from failviz.discovery import FailureDirections, FailureFinder
 from failviz.discovery.candidates import HIDDEN_GROUP, propose
-from failviz.discovery.cross_fit import Counts, Judged, Placed, best_size, judge, select
+from failviz.discovery.cross_fit import Judged, Placed, Stratified, judge, select
 from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
 from failviz.evaluation import Evaluation
 from failviz.verification import verify
@@ -93,48 +94,65 @@ def test_the_evidence_of_an_error_is_counted_within_strata():
 # -- judging and taking ------------------------------------------------------------------------------------------------
 
 
-def judged_of(rows, heights, is_member, *, scope="all", sizes=(None,)):
-    return Judged(scope, rows, is_member, heights, is_member, sizes)
+def judged_of(rows, is_member, *, scope="all"):
+    return Judged(scope, rows, is_member, is_member, None)
+
+
+def judged(whole, again, parts, errors=None):
+    n = len(parts)
+    errors = np.zeros(n, bool) if errors is None else errors
+    return judge("all", np.arange(n), whole, again, parts, errors, np.zeros(n, int))
 
 
 def test_an_example_is_placed_by_the_search_that_did_not_see_it():
-    folds = np.arange(30) % 3
+    parts = np.arange(30) % 3
     up, down = np.arange(30.0), -np.arange(30.0)
-    whole = [Placed("a", up, up > 20)]
     again = [[Placed("a", up + 100 * part, up > part), Placed("a", down, down > -3)] for part in range(3)]
-    [one] = judge("all", np.arange(30), whole, again, folds, [(None,)])
+    [one] = judged([Placed("a", up, up > 20)], again, parts)
     for part in range(3):
-        assert np.array_equal(one.is_member[folds == part], (up > part)[folds == part])
-    np.testing.assert_allclose(one.heights, (np.arange(30) + 0.5) / 30)
+        assert np.array_equal(one.is_member[parts == part], (up > part)[parts == part])
+    assert np.array_equal(one.own, up > 20)
 
 
 def test_a_candidate_that_is_not_found_again_has_no_members_there():
-    folds, up = np.arange(30) % 3, np.arange(30.0)
+    parts, up = np.arange(30) % 3, np.arange(30.0)
     noise = np.random.default_rng(0).normal(size=30)
     again = [[Placed("b", up, up > 5)], [Placed("a", noise, noise > 0)], []]  # another kind, another order, nothing
-    [one] = judge("all", np.arange(30), [Placed("a", up, up > 5)], again, folds, [(None,)])
+    [one] = judged([Placed("a", up, up > 5)], again, parts)
     assert not one.is_member.any()
-    assert (one.heights == -1).all()
 
 
-def test_the_match_does_not_look_at_the_part_that_it_judges():
-    """Scores of the part itself may say anything: the same candidate is matched."""
+def test_the_match_does_not_look_at_scores_of_the_part_that_it_judges():
     rng = np.random.default_rng(0)
-    folds, up = np.arange(90) % 3, np.arange(90.0)
-    other = np.where(folds == 0, 1e6 * rng.normal(size=90), up)
-    again = [[Placed("a", other, up > 50), Placed("a", np.roll(up, 45), up < 0)], [], []]
-    [one] = judge("all", np.arange(90), [Placed("a", up, up > 50)], again, folds, [(None,)])
-    assert np.array_equal(one.is_member, (up > 50) & (folds == 0))
+    parts, up = np.arange(90) % 3, np.arange(90.0)
+    wild = 1e6 * rng.normal(size=90)
+    again = [[Placed("a", np.where(parts == 0, wild, up), up > 50), Placed("a", np.roll(up, 45), up < 0)], [], []]
+    for whole in (up, np.where(parts == 0, wild[::-1], up)):
+        [one] = judged([Placed("a", whole, up > 50)], again, parts)
+        assert np.array_equal(one.is_member, (up > 50) & (parts == 0))
+
+
+def test_what_only_ranks_is_cut_where_the_errors_end_by_share_of_each_part():
+    n = 3000
+    parts, height = np.arange(n) % 3, (np.arange(n) + 0.5) / n
+    errors = np.random.default_rng(0).random(n) < np.where(height > 0.86, 0.7, 0.05)
+    # Scores of a refit are lower where it has not looked: no more of the part are left out for that.
+    again = [[Placed("a", np.where(parts == part, height - 0.3, height), None)] for part in range(3)]
+    [one] = judged([Placed("a", height, None)], again, parts, errors)
+    assert one.size == 0.14
+    for part in range(3):
+        assert one.is_member[parts == part].mean() == pytest.approx(0.14, abs=0.002)
+    assert one.own.mean() == pytest.approx(0.14, abs=0.001)
 
 
 def test_counts_are_the_hypergeometric_moments_and_the_likelihood_ratio():
     rng = np.random.default_rng(3)
     strata, errors = rng.integers(2, size=200), rng.random(200) < 0.3
-    members = np.flatnonzero(rng.random(200) < 0.2)
-    counts = Counts(members, np.arange(200), errors, strata)
+    members = rng.random(200) < np.where(errors, 0.4, 0.2)
+    counts = Stratified(np.arange(200), errors, strata).counts(members)
     mean = variance = deviance = 0.0
     for s in (0, 1):
-        scope, inside = errors[strata == s], errors[members[strata[members] == s]]
+        scope, inside = errors[strata == s], errors[members & (strata == s)]
         n, k, w = len(scope), len(inside), scope.sum()
         mean += k * w / n
         variance += k * w * (n - w) * (n - k) / (n * n * (n - 1))
@@ -144,39 +162,45 @@ def test_counts_are_the_hypergeometric_moments_and_the_likelihood_ratio():
     assert counts.expected == pytest.approx(mean)
     assert counts.z == pytest.approx((errors[members].sum() - mean - 0.5) / np.sqrt(variance))
     assert counts.deviance == pytest.approx(deviance)
+    assert Stratified(np.arange(200), ~errors, strata).counts(members).deviance == 0
 
 
 def test_what_is_taken_no_longer_counts_for_the_others():
     rng = np.random.default_rng(0)
     n = 2000
     rows, place = np.arange(n), np.arange(n)
-    one, same, other = place < 150, place < 170, (place >= 1000) & (place < 1100)
+    one, same, other = place < 150, (place >= 20) & (place < 190), (place >= 1000) & (place < 1100)
     errors = rng.random(n) < np.where(one | other, 0.6, 0.05)
-    heights = np.zeros(n)
-    judged = [judged_of(rows, heights, mask) for mask in (same & (place >= 20), other, one)]
-    chosen = select(judged, errors, np.zeros(n, int), q=0.1, most=10, n_tests=3)
+    candidates = [judged_of(rows, mask) for mask in (same, other, one)]
+    chosen = select(candidates, errors, np.zeros(n, int), q=0.1, most=10, n_tests=3)
     assert {choice.number for choice in chosen} == {1, 2}
     first = next(choice for choice in chosen if choice.number == 2)
     assert (first.n, first.n_errors) == (150, errors[:150].sum())
-    ranked = select(judged, errors, np.zeros(n, int), q=1, most=2, n_tests=3)
-    assert ranked == chosen
+    assert select(candidates, errors, np.zeros(n, int), q=1, most=2, n_tests=3) == chosen
+
+
+def test_of_two_that_are_nearly_the_same_the_better_is_kept():
+    rng = np.random.default_rng(0)
+    rows, place = np.arange(1000), np.arange(1000)
+    errors = rng.random(1000) < np.where(place < 100, 0.6, 0.05)
+    candidates = [judged_of(rows, place < size) for size in (112, 100)]
+    assert [one.number for one in select(candidates, errors, np.zeros(1000, int), q=1, most=5, n_tests=2)] == [1]
+
+
+def test_all_wrong_members_are_taken_by_the_exact_test():
+    """700 of 1000 are wrong, and all 26 members: p = 8e-5, which a normal tail takes for ten times as much."""
+    errors = np.arange(1000) < 700
+    one = judged_of(np.arange(1000), np.arange(1000) < 26)
+    [choice] = select([one], errors, np.zeros(1000, int), q=0.1, most=5, n_tests=800)
+    assert choice.p == pytest.approx(hypergeom.sf(25, 1000, 700, 26))
 
 
 def test_nothing_is_taken_where_there_is_nothing_and_something_when_told_not_to_stop():
     rng = np.random.default_rng(1)
     errors = rng.random(1000) < 0.2
-    judged = [judged_of(np.arange(1000), np.zeros(1000), rng.random(1000) < 0.1) for _ in range(20)]
-    assert select(judged, errors, np.zeros(1000, int), q=0.1, most=5, n_tests=20) == []
-    assert len(select(judged, errors, np.zeros(1000, int), q=1, most=5, n_tests=20)) == 5
-
-
-def test_the_best_size_is_where_the_errors_end():
-    heights = (np.arange(1000) + 0.5) / 1000
-    errors = np.random.default_rng(0).random(1000) < np.where(heights > 0.86, 0.7, 0.05)
-    one = judged_of(np.arange(1000), heights, heights > 0.5, sizes=(0.02, 0.07, 0.14, 0.28, 0.5))
-    assert best_size(one, errors, np.zeros(1000, int)) == 0.14
-    bordered = judged_of(np.arange(1000), heights, heights > 0.5, sizes=(None, 0.14))
-    assert best_size(bordered, errors, np.zeros(1000, int)) is None
+    candidates = [judged_of(np.arange(1000), rng.random(1000) < 0.1) for _ in range(20)]
+    assert select(candidates, errors, np.zeros(1000, int), q=0.1, most=5, n_tests=20) == []
+    assert len(select(candidates, errors, np.zeros(1000, int), q=1, most=5, n_tests=20)) == 5
 
 
 # -- the finder --------------------------------------------------------------------------------------------------------
@@ -250,7 +274,6 @@ def test_nothing_is_found_where_errors_are_chance():
             )
         )
     assert sum(n > 0 for n in found) <= 2
-    assert found.count(0) >= 6
 
 
 def test_q_of_one_returns_as_many_as_asked_and_a_smaller_q_fewer(two_failures, fitted):
@@ -287,10 +310,39 @@ def test_losses_and_metadata_are_not_needed():
 def test_status_says_which_classes_were_searched():
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [200, 200, 50])
-    wrong = np.concatenate([rng.random(200) < 0.3, np.arange(200) < 4, np.arange(50) >= 3])
+    wrong = np.concatenate([rng.random(200) < 0.3, np.arange(200) < 7, np.arange(50) >= 7])
     finder = FailureFinder(random_state=0, progress=False)
     finder.fit(evaluation_of(rng.normal(size=(450, 5)), wrong, n_classes=4, labels=labels))
     assert finder.status_ == ["searched", "too_few_errors", "too_few_correct", "empty"]
+
+
+def test_rows_of_equal_embedding_may_come_in_any_order():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3, 4))[rng.integers(3, size=600)]
+    ground = rng.choice(["grass", "sand", "snow"], 600)
+    wrong = rng.random(600) < np.where(ground == "grass", 0.5, 0.1)
+    evaluation = evaluation_of(rows, wrong, metadata={"ground": ground})
+    order = rng.permutation(600)
+    first, second = (
+        FailureFinder(random_state=0, progress=False).fit(one) for one in (evaluation, evaluation.take(order))
+    )
+    assert np.array_equal(first.p_values_, second.p_values_)
+    assert [one.name for one in first.slices(evaluation)] == [one.name for one in second.slices(evaluation)]
+
+
+def test_what_is_tested_is_what_is_returned(fitted, two_failures):
+    """Facts of a slice are those of members of the size that it has."""
+    fit = two_failures[0]
+    for one in fitted.slices(fit):
+        assert one.stats["cross_fitted_n"] == pytest.approx(len(one), rel=0.5, abs=15)
+
+
+def test_names_speak_of_the_class_and_of_the_rule(two_failures):
+    ranked = FailureFinder(q=1, max_slices=20, random_state=0, progress=False).fit(two_failures[0])
+    names = [one.name for one in ranked.slices(two_failures[1])]
+    assert all(name.startswith(("kind 0: ", "kind 1: ", "all classes: ")) for name in names)
+    assert not any("right" in name for name in names)
+    assert len(set(names)) == len(names)
 
 
 def test_what_was_found_can_be_sent_to_another_process(fitted, two_failures):
@@ -303,7 +355,7 @@ def test_a_large_scope_is_searched_in_part(monkeypatch):
     looked_at = []
     monkeypatch.setattr("failviz.discovery.candidates.MOST_ROWS", 400)
     monkeypatch.setattr(Whitened, "of", classmethod(lambda cls, e, of=Whitened.of: looked_at.append(len(e)) or of(e)))
-    assert propose(evaluation_of(rows, wrong), "all", "embedding", 0)
+    assert propose(evaluation_of(rows, wrong), np.arange(1500), "all", "embedding", 0)
     assert looked_at == [400]
 
 
@@ -313,6 +365,7 @@ def test_a_large_scope_is_searched_in_part(monkeypatch):
         ({"q": 0}, "q must"),
         ({"q": 1.5}, "q must"),
         ({"q": "all"}, "q must"),
+        ({"q": True}, "q must"),
         ({"max_slices": 0}, "max_slices must"),
         ({"max_slices": 2.5}, "max_slices must"),
     ],
