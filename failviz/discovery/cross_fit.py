@@ -234,7 +234,7 @@ def select(
     known: dict[int, Counts] = {}
     scopes: dict[Scope, Stratified] = {}
     chosen: list[Choice] = []
-    while len(chosen) < most:
+    while left and len(chosen) < most:
         level = 1.0 if q == 1 else q * (len(chosen) + 1) / n_tests
         for j in left - known.keys():
             one = judged[j]
