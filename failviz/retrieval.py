@@ -156,7 +156,8 @@ def _embeddings(evaluation: Evaluation, encoder: TextEncoder, space: str | None)
 
 def _scope(scope: tuple[str, int | str] | str, evaluation: Evaluation) -> Scope:
     """The same scope with the number of the class that it names."""
-    if not isinstance(scope, str) and (not isinstance(scope, tuple) or len(scope) != 2):
+    is_pair = isinstance(scope, tuple) and len(scope) == 2 and scope[0] in ("label", "prediction")
+    if not isinstance(scope, str) and not is_pair:
         raise ValueError(f'scope must be "all", ("label", class) or ("prediction", class), not {scope!r}.')
     if isinstance(scope, str) or not isinstance(scope[1], str):
         return scope  # type: ignore[return-value]

@@ -145,7 +145,9 @@ def verify(
     def needs(i: int) -> int | None:
         if not testable[i] or confirmed[i]:
             return None
-        return FEWEST - int(sizes[i]) if is_clear[i] else measured[i].needs(alpha)
+        more = None if is_clear[i] else measured[i].needs(alpha)
+        lacking = FEWEST - int(sizes[i])
+        return max(lacking, more or 0) if is_clear[i] or more is not None else None
 
     stable = [math.nan] * len(found) if refit_on is None else _stabilities(slices, refit_on, evaluation, again)
     tested = [m for m, test in zip(measured, testable, strict=True) if test]
@@ -286,7 +288,8 @@ def _unseen_of(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> Cou
     if share > SEEN_LIMIT:
         raise ValueError(
             f"{is_seen.mean():.0%} of these examples are identical to examples used to find {one.name!r}, so they "
-            "cannot test it: verify on other examples, for instance the second part of evaluation.split(0.5)."
+            "cannot test it: verify on other examples. Where there are none, split once, `first, second = "
+            "evaluation.split(0.5)`, fit again on the first part and verify on the second, or give cross_fit=3."
         )
     known = int(is_seen.sum())
     cautions = [] if can_tell else [UNTOLD]

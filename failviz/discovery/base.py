@@ -37,6 +37,8 @@ class SliceFinder(BaseEstimator, ABC):
         judge a slice on them.
     n_features_in_ : int
         Dimensions of the space.
+    class_names_ : list of str or None
+        Of the fit. Another order of classes is refused: numbers would mean other classes.
     """
 
     requires: ClassVar[tuple[str, ...]] = ("labels", "predictions")
@@ -49,6 +51,7 @@ class SliceFinder(BaseEstimator, ABC):
     space_: str
     seen_rows_: np.ndarray
     n_features_in_: int
+    class_names_: list[str] | None
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -84,6 +87,7 @@ class SliceFinder(BaseEstimator, ABC):
         embeddings = evaluation.space(name)
         self.space_ = evaluation.spaces[0] if name is None else name
         self.n_features_in_ = embeddings.shape[1]
+        self.class_names_ = evaluation.class_names
         fingerprints = evaluation.row_fingerprints(self.space_)
         self.seen_rows_ = fingerprints[np.lexsort(fingerprints.T[::-1])]
         return fingerprints[:, 0]
@@ -104,6 +108,11 @@ class SliceFinder(BaseEstimator, ABC):
             raise ValueError(
                 f"{type(self).__name__} was fitted on {self.n_features_in_} dimensions of {self.space_!r}, "
                 f"and this Evaluation has {embeddings.shape[1]}: use the same encoder for both."
+            )
+        if self.class_names_ is not None and evaluation.class_names not in (None, self.class_names_):
+            raise ValueError(
+                f"{type(self).__name__} was fitted on the classes {_shortened(self.class_names_)}, and this Evaluation "
+                f"has {_shortened(evaluation.class_names)}: give both the same class_names, in the same order."
             )
         return embeddings
 
@@ -144,6 +153,11 @@ def _whole_or_not_at_all(fit: Callable[..., Any]) -> Callable[..., Any]:
         return fitted
 
     return fitted
+
+
+def _shortened(names: list[str] | None) -> str:
+    names = names or []
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _lift(one: Slice, evaluation: Evaluation) -> float:

@@ -109,7 +109,6 @@ def view_of(evaluation: Evaluation, rows: np.ndarray, space: str, *, is_error: n
         predictions=None if is_error is None else is_error.astype(np.int64),
         losses=None if is_error is None or evaluation.losses is None else evaluation.losses[rows],
         metadata=None if evaluation.metadata is None else evaluation.metadata.iloc[rows],
-        class_names=["right", "wrong"],
     )
 
 

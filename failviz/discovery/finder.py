@@ -162,7 +162,7 @@ class FailureFinder(SliceFinder):
                 weights=weights[:, j],
                 scope=one.scope,
                 name=names[j],
-                method=METHOD,
+                method=f"{METHOD} ({one.method})",
                 rule=one.rule,
                 direction=one.direction,
                 stats=self._stats[j],

@@ -202,6 +202,19 @@ def test_refusals_are_sentences(finder, halves):
 
 
 @finders
+def test_another_order_of_the_classes_is_refused(finder, halves):
+    fitted, other = clone(finder).fit(halves[0]), halves[1]
+    columns = {name: getattr(other, name) for name in ("labels", "predictions", "probs", "losses", "metadata")}
+    turned = Evaluation(other.space(), **columns, class_names=other.class_names[::-1])
+    with pytest.raises(
+        ValueError, match="fitted on the classes kind 0, kind 1, kind 2, and this Evaluation has kind 2"
+    ):
+        fitted.slices(turned)
+    unnamed = Evaluation(other.space(), **columns)
+    assert np.array_equal(fitted.decision_function(unnamed), fitted.decision_function(other))
+
+
+@finders
 def test_the_named_space_is_used(finder, halves):
     spaces = {"noise": np.random.default_rng(0).normal(size=(600, 4)), "clip": halves[0].space()}
     both = _with_embeddings(halves[0], spaces)
