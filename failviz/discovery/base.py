@@ -167,6 +167,15 @@ def _lift(one: Slice, evaluation: Evaluation) -> float:
     return float(errors[member].mean() / errors[scope].mean())
 
 
+def status_of(errors: np.ndarray, fewest: int, searched: str = "fitted") -> str:
+    """What `status_` says of a group with these errors, bool (n,): that it is searched, or why not."""
+    if len(errors) == 0:
+        return "empty"
+    if errors.sum() < fewest:
+        return "too_few_errors"
+    return "too_few_correct" if (~errors).sum() < fewest else searched
+
+
 def canonical_order(embeddings: np.ndarray, hashes: np.ndarray, *outcomes: np.ndarray) -> np.ndarray:
     """Row numbers in an order that depends on the content of the rows, not on their place.
 

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 
 from failviz import _checks
 from failviz._parallel import parallel_map
-from failviz.discovery.base import SliceFinder, canonical_order
+from failviz.discovery.base import SliceFinder, canonical_order, status_of
 from failviz.discovery.direction_fit import Direction, fit_direction
 from failviz.discovery.direction_lda import error_groups
 from failviz.discovery.svm import Hyperplane
@@ -160,7 +160,7 @@ class FailureDirections(SliceFinder):
 
         self.classes_ = np.arange(evaluation.n_classes)
         rows = [order[labels[order] == c] for c in self.classes_]
-        self.status_ = [self._status(errors[members]) for members in rows]
+        self.status_ = [status_of(errors[members], self.cv) for members in rows]
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=len(self.classes_))
         settings = {"C_grid": C_grid, "cv": self.cv, "selection": self.selection, "estimator": self.estimator}
 
@@ -244,13 +244,6 @@ class FailureDirections(SliceFinder):
         if self.estimator != "svm":
             return {**facts, "cross_validated_auroc": best}
         return {**facts, f"cross_validated_{self.selection}": best, "C": fit.C, "saturated": fit.is_saturated}
-
-    def _status(self, errors: np.ndarray) -> str:
-        if len(errors) == 0:
-            return "empty"
-        if errors.sum() < self.cv:
-            return "too_few_errors"
-        return "too_few_correct" if (~errors).sum() < self.cv else "fitted"
 
     def _checked_grid(self) -> np.ndarray:
         grid = np.asarray(self.C_grid)

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from failviz import _checks
 from failviz._fingerprints import content_hashes
 from failviz._parallel import parallel_map
-from failviz.discovery.base import SliceFinder, canonical_order
+from failviz.discovery.base import SliceFinder, canonical_order, status_of
 from failviz.discovery.candidates import Candidate, placed, propose, view_of
 from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, judge, select
 from failviz.evaluation import Evaluation
@@ -123,7 +123,7 @@ class FailureFinder(SliceFinder):
         rng = check_random_state(self.random_state)
         folds = _parts(2 * labels + errors, rng)
         self.classes_ = np.arange(evaluation.n_classes)
-        self.status_ = [_status(errors[labels == c]) for c in self.classes_]
+        self.status_ = [status_of(errors[labels == c], ENOUGH, "searched") for c in self.classes_]
         scopes: list[Scope] = ["all", *(("label", int(c)) for c in self.classes_ if self.status_[c] == "searched")]
         seeds = rng.randint(2**31 - 1, size=len(scopes))
         rows = {scope: np.flatnonzero(scope_mask(scope, evaluation)) for scope in scopes}
@@ -267,14 +267,6 @@ def _parts(strata: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     shuffled = np.concatenate([rng.permutation(np.flatnonzero(strata == s)) for s in np.unique(strata)])
     parts[shuffled] = np.arange(len(strata)) % N_PARTS
     return parts
-
-
-def _status(errors: np.ndarray) -> str:
-    if len(errors) == 0:
-        return "empty"
-    if errors.sum() < ENOUGH:
-        return "too_few_errors"
-    return "too_few_correct" if (~errors).sum() < ENOUGH else "searched"
 
 
 def _interleaved(within: list, over_all: list) -> list:

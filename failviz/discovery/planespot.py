@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 
 from failviz import _checks
 from failviz._parallel import parallel_map
-from failviz.discovery.base import SliceFinder, canonical_order
+from failviz.discovery.base import SliceFinder, canonical_order, status_of
 from failviz.discovery.mixture import principal_axes
 from failviz.discovery.mixture_em import log_odds, responsibilities
 from failviz.discovery.plane_fit import map_group, plane_logs
@@ -249,10 +249,6 @@ class PlaneSpot(SliceFinder):
 
 
 def _status(errors: np.ndarray) -> str:
-    if len(errors) == 0:
-        return "empty"
-    if len(errors) < FEWEST:
+    if 0 < len(errors) < FEWEST:
         return "too_few_examples"
-    if errors.sum() < FEWEST_ERRORS:
-        return "too_few_errors"
-    return "too_few_correct" if (~errors).sum() < FEWEST_ERRORS else "fitted"
+    return status_of(errors, FEWEST_ERRORS)

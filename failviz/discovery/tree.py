@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 
 from failviz import _checks
 from failviz._parallel import parallel_map
-from failviz.discovery.base import SliceFinder, canonical_order
+from failviz.discovery.base import SliceFinder, canonical_order, status_of
 from failviz.discovery.tree_fit import GroupTree, grow, rule_of, words_of
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice, scope_mask
@@ -119,7 +119,7 @@ class FailureTree(SliceFinder):
         self.classes_ = np.arange(evaluation.n_classes)
         scopes = [(self.group_by, int(c)) for c in self.classes_]
         rows = [order[scope_mask(scope, evaluation)[order]] for scope in scopes]
-        self.status_ = [_status(errors[members]) for members in rows]
+        self.status_ = [status_of(errors[members], FEWEST) for members in rows]
 
         fitted = [c for c, status in enumerate(self.status_) if status == "fitted"]
         settings = {"n_features": self.n_features, "max_depth": self.max_depth, "seed": seed}
@@ -191,14 +191,6 @@ class FailureTree(SliceFinder):
         rng = check_random_state(self.random_state)
         is_seed = isinstance(self.random_state, int | np.integer)
         return int(self.random_state) if is_seed else int(rng.randint(2**31 - 1))
-
-
-def _status(errors: np.ndarray) -> str:
-    if len(errors) == 0:
-        return "empty"
-    if errors.sum() < FEWEST:
-        return "too_few_errors"
-    return "too_few_correct" if (~errors).sum() < FEWEST else "fitted"
 
 
 def _fit_group(

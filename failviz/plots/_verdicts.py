@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from failviz.plots._canvas import beside_row, empty, fitting_axes, in_percent, legend, name_rows
+from failviz.plots._canvas import beside_row, empty, fitting_axes, in_percent, legend, name_rows, note
 from failviz.plots._ink import GREY, VERMILION, ground_of, ink_of, make_readable, margin_ink_of
 from failviz.verdicts import Verdict
 
@@ -116,9 +116,7 @@ def _cross(ax: Axes, ink: Any) -> dict[str, Any]:
 
 def _draw(ax: Axes, verdict: Verdict, y: float, shrunken: bool) -> None:
     if not verdict.n:
-        ax.annotate(
-            "no members", (0, y), (6, 0), textcoords="offset points", va="center", color=ink_of(ax), size="small"
-        )
+        note(ax, "no members", y)
         return
     look = _LOOKS[_kind(verdict)]
     ax.plot([verdict.low, verdict.high], [y, y], color=look["colour"], linewidth=2.2, linestyle=look["line"], zorder=2)
