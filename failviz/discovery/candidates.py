@@ -32,6 +32,8 @@ MOST_GROUPS = 12
 """Hidden groups that one scope may propose."""
 MOST_ROWS = 20_000
 """That a search looks at within one scope; what it proposes is judged on all."""
+SVM_DIRECTIONS = (1, 2, 3)
+"""Into how many groups the errors of a class are divided, each with a failure direction; discriminants go on to four."""
 _TOP_SHARES = (0.1, 0.2, 0.35)
 MAX_CATEGORIES = 50
 _SURE, _UNSURE, _IF_RIGHT = 0.8, 0.03, 0.6  # how surely the top belongs to a group at first, the others, correct ones
@@ -69,6 +71,11 @@ class Candidate:
     place: Hyperplane | UnitPlane | tuple[SliceFinder, int]
     name: str | None = None
     rule: str | None = None
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it was fitted as a cloud of its own, not as a place of many errors."""
+        return self.method == HIDDEN_GROUP
 
     @property
     def has_border(self) -> bool:
@@ -147,7 +154,7 @@ def _finders(view: Evaluation, space: str, seed: int, *, spans_classes: bool) ->
         FailureTree(group_by="label", max_depth=2, n_features=None, **common),
     ]
     if not spans_classes:
-        finders.append(FailureDirections(**common))
+        finders += [FailureDirections(n_directions=n, **common) for n in SVM_DIRECTIONS]
     else:
         finders.append(ErrorMixture(**common))
         if view.losses is not None and view.losses.min() >= 0:

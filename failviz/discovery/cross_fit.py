@@ -22,9 +22,15 @@ SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5)
 """Sizes that a candidate without a border of its own may have, as shares of its scope."""
 FEWEST_MEMBERS = 8
 SAME = 0.8
-"""Jaccard index above which two candidates of one scope are one."""
+"""Jaccard index of the members above which two candidates of one scope are one."""
+TOP, SAME_TOP = 0.1, 0.7
+"""The share of a scope that ranks highest, and the share of the smaller of two tops above which they are one."""
 FOUND_AGAIN = 0.5
 """Rank correlation below which a search has not found a candidate again."""
+CLEAR = 0.9
+"""Agreement (kappa) from which the members of a hidden group are clear: searches of other data name the same ones."""
+AS_WRONG, AS_WORTHY, IN_COMMON = 0.8, 0.5, 0.3
+"""Shares of the error rate, the worth and the errors of a candidate that a clear group in its place has at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +44,14 @@ class Placed:
     scores : float64 (m,)
     is_member : bool (m,) or None
         None = it ranks and has no border of its own.
+    is_group : bool
+        It was fitted as a cloud of its own.
     """
 
     kind: str
     scores: np.ndarray
     is_member: np.ndarray | None
+    is_group: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,15 +67,30 @@ class Judged:
         Members, each by the search that has not seen it; none where such a search has not found the candidate.
     own : bool (m,)
         Members in-sample.
+    top : bool (m,)
+        Those that rank highest in-sample, a tenth of the scope at most.
     size : float or None
         Share of the scope that they are to be; None = the candidate has its own border.
+    is_group : bool
+        It was fitted as a cloud of its own.
     """
 
     scope: Scope
     rows: np.ndarray
     is_member: np.ndarray
     own: np.ndarray
+    top: np.ndarray
     size: float | None
+    is_group: bool = False
+
+    @cached_property
+    def agreement(self) -> float:
+        """Cohen's kappa (1960) of both kinds of membership: 1 = the same examples, 0 = as by chance."""
+        a, b = self.own.mean(), self.is_member.mean()
+        by_chance = a * b + (1 - a) * (1 - b)
+        if by_chance == 1:
+            return 0.0
+        return float(((self.own == self.is_member).mean() - by_chance) / (1 - by_chance))
 
 
 @dataclass(frozen=True)
@@ -118,9 +142,13 @@ class Counts:
         return (int(self.errors_in.sum()) - self.expected - 0.5) / np.sqrt(max(variance, 1e-9))
 
     @property
+    def error_rate(self) -> float:
+        return int(self.errors_in.sum()) / max(1, int(self.n_in.sum()))
+
+    @property
     def worth(self) -> float:
-        """How sure it is times how bad it is: z x error rate."""
-        return self.z * int(self.errors_in.sum()) / max(1, int(self.n_in.sum()))
+        """How sure it is and how bad it is: z x root of the error rate."""
+        return float(self.z * np.sqrt(self.error_rate))
 
     @cached_property
     def p(self) -> float:
@@ -189,13 +217,14 @@ def judge(
     stratified = Stratified(rows, errors, strata)
     judged = []
     for j, one in enumerate(whole):
+        top = one.scores >= np.quantile(one.scores, 1 - TOP)
         if one.is_member is not None:
-            judged.append(Judged(scope, rows, member[j], one.is_member, None))
+            judged.append(Judged(scope, rows, member[j], one.is_member, top & one.is_member, None, one.is_group))
             continue
         tops = {share: heights[j] >= 1 - share for share in SHARES}
         large = [share for share, top in tops.items() if top.sum() >= FEWEST_MEMBERS] or [SHARES[-1]]
         size = max(large, key=lambda share: stratified.counts(tops[share]).deviance)
-        judged.append(Judged(scope, rows, tops[size], one.scores > np.quantile(one.scores, 1 - size), size))
+        judged.append(Judged(scope, rows, tops[size], one.scores > np.quantile(one.scores, 1 - size), top, size))
     return judged
 
 
@@ -210,7 +239,8 @@ def select(
 ) -> list[Choice]:
     """Take candidates one by one, that of most worth first, beside those already taken.
 
-    Among the members of a taken candidate, and among the others, errors are compared separately from then on. The
+    Where a clear hidden group holds much of the same errors and is about as bad, it is taken instead: what seeks errors
+    aims between the group and whatever else is wrong. Among the members of a taken candidate, and among the others, errors are compared separately from then on. The
     j-th is taken if its test passes q j / n_tests, the levels of Benjamini & Hochberg (1995) in a step-down manner.
 
     Parameters
@@ -245,6 +275,7 @@ def select(
         taken = next((j for j in ranked if q == 1 or known[j].p <= level), None)
         if taken is None:
             break
+        taken = _clear_one(taken, [j for j in ranked if q == 1 or known[j].p <= level], judged, known, errors)
         one, counts = judged[taken], known[taken]
         n, n_errors = int(counts.n_in.sum()), int(counts.errors_in.sum())
         chosen.append(Choice(taken, n, n_errors, counts.expected, counts.p))
@@ -259,8 +290,31 @@ def select(
     return chosen
 
 
+def _clear_one(
+    taken: int, allowed: Sequence[int], judged: Sequence[Judged], known: dict[int, Counts], errors: np.ndarray
+) -> int:
+    """The clear group of most worth that may stand for a candidate, or else the candidate."""
+    one, counts = judged[taken], known[taken]
+    if one.agreement >= CLEAR:
+        return taken
+    wrong = one.is_member & errors[one.rows]
+    for j in allowed:
+        other = judged[j]
+        if (
+            other.is_group
+            and other.scope == one.scope
+            and known[j].worth >= AS_WORTHY * counts.worth
+            and known[j].error_rate >= AS_WRONG * counts.error_rate
+            and (other.is_member & wrong).sum() >= IN_COMMON * wrong.sum()
+            and other.agreement >= CLEAR
+        ):
+            return j
+    return taken
+
+
 def _is_same(one: Judged, other: Judged) -> bool:
     if one.scope != other.scope:
         return False
-    either = int((one.own | other.own).sum())
-    return either > 0 and int((one.own & other.own).sum()) > SAME * either
+    shared, either = int((one.own & other.own).sum()), int((one.own | other.own).sum())
+    of_tops = int((one.top & other.top).sum())
+    return shared > SAME * either or of_tops > SAME_TOP * min(int(one.top.sum()), int(other.top.sum()))

@@ -31,9 +31,10 @@ class FailureFinder(SliceFinder):
     mixture propose where failures might lie, and hidden groups are grown from what they propose: clouds of examples
     that are wrong more often, whether or not each of them is (`hidden_groups.py`). Every candidate is looked for again
     without each third of the data and judged on that third. They are then taken one by one: the worth of a candidate
-    is how sure it is times how bad it is, among examples that those taken before do not explain. Where the next would
-    not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger score = more likely to
-    fail.**
+    is how sure and how bad it is, among examples that those taken before do not explain. Where a hidden group that
+    every search draws alike holds the same failures, it is taken in place of what only aims at them. Where the next
+    would not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger score = more likely
+    to fail.**
 
     Parameters
     ----------
@@ -183,7 +184,10 @@ class FailureFinder(SliceFinder):
 
         def places(those: list[Candidate]) -> list[Placed]:
             found = zip(those, placed(those, view, self.space_), strict=True)
-            return [Placed(one.method, s, weights >= 0.5 if one.has_border else None) for one, (s, weights) in found]
+            return [
+                Placed(one.method, s, weights >= 0.5 if one.has_border else None, one.is_group)
+                for one, (s, weights) in found
+            ]
 
         assert evaluation.labels is not None
         again_placed = [places(others) for others in again]

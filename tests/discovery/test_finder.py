@@ -94,8 +94,8 @@ def test_the_evidence_of_an_error_is_counted_within_strata():
 # -- judging and taking ------------------------------------------------------------------------------------------------
 
 
-def judged_of(rows, is_member, *, scope="all"):
-    return Judged(scope, rows, is_member, is_member, None)
+def judged_of(rows, is_member, *, scope="all", top=None, is_group=False):
+    return Judged(scope, rows, is_member, is_member, is_member if top is None else top, None, is_group)
 
 
 def judged(whole, again, parts, errors=None):
@@ -187,6 +187,55 @@ def test_of_two_that_are_nearly_the_same_the_better_is_kept():
     assert [one.number for one in select(candidates, errors, np.zeros(1000, int), q=1, most=5, n_tests=2)] == [1]
 
 
+def test_of_two_with_the_same_top_the_better_is_kept():
+    rng = np.random.default_rng(0)
+    rows, place = np.arange(1000), np.arange(1000)
+    errors = rng.random(1000) < np.where(place < 100, 0.6, 0.05)
+    small, wide = (judged_of(rows, place < size, top=place < 80) for size in (100, 300))
+    other = judged_of(rows, place < 300, top=place >= 220)
+    taken = select([small, wide, other], errors, np.zeros(1000, int), q=1, most=5, n_tests=3)
+    assert 1 not in [one.number for one in taken]
+    assert taken[0].number == 0
+
+
+def blurred_and_clear(seed=0):
+    """A group that is wrong more often, and what seeks errors: half of it, and what else is wrong."""
+    rng = np.random.default_rng(seed)
+    n = 2000
+    place = np.arange(n)
+    group = place < 200
+    errors = rng.random(n) < np.where(group, 0.5, 0.1)
+    seeker = (group & (errors | (rng.random(n) < 0.9))) | (errors & (rng.random(n) < 0.08))
+    return place, errors, group, seeker
+
+
+def test_a_clear_group_stands_for_what_aims_beside_it():
+    rows, errors, group, seeker = blurred_and_clear()
+    elsewhere = np.roll(seeker, 7)  # as other searches place it: not the same examples
+    blurred = Judged("all", rows, seeker, elsewhere, elsewhere, 0.1)
+    assert 0 < blurred.agreement < 0.9
+
+    def first(clear):
+        return select([blurred, clear], errors, np.zeros(len(rows), int), q=1, most=5, n_tests=2)[0].number
+
+    assert first(judged_of(rows, group, is_group=True)) == 1
+    assert first(judged_of(rows, group)) == 0  # no cloud of its own
+    assert first(Judged("all", rows, group, np.roll(group, 60), group, None, is_group=True)) == 0  # not clear
+    assert first(judged_of(rows, rows < 800, is_group=True)) == 0  # much less often wrong
+    assert first(judged_of(rows, np.roll(group, 900), is_group=True)) == 0  # other errors
+
+
+def test_agreement_is_kappa():
+    from sklearn.metrics import cohen_kappa_score
+
+    rng = np.random.default_rng(0)
+    own, again = rng.random(300) < 0.2, rng.random(300) < 0.3
+    one = Judged("all", np.arange(300), again, own, own, None)
+    assert one.agreement == pytest.approx(cohen_kappa_score(own, again))
+    nothing = np.zeros(300, bool)
+    assert Judged("all", np.arange(300), nothing, nothing, nothing, None).agreement == 0
+
+
 def test_all_wrong_members_are_taken_by_the_exact_test():
     """700 of 1000 are wrong, and all 26 members: p = 8e-5, which a normal tail takes for ten times as much."""
     errors = np.arange(1000) < 700
@@ -263,17 +312,14 @@ def test_slices_with_a_plane_can_be_stepped_along(fitted, two_failures):
 
 
 def test_nothing_is_found_where_errors_are_chance():
-    found = []
-    for seed in range(8):
+    """Hardly ever: the tests that end the list are not quite exact."""
+    n_found = []
+    for seed in range(16):
         rng = np.random.default_rng(seed)
         rows, wrong = rng.normal(size=(600, 8)), rng.random(600) < 0.2
-        labels = rng.integers(2, size=600)
-        found.append(
-            len(
-                FailureFinder(random_state=0, progress=False).fit(evaluation_of(rows, wrong, labels=labels)).candidates_
-            )
-        )
-    assert sum(n > 0 for n in found) <= 2
+        evaluation = evaluation_of(rows, wrong, labels=rng.integers(2, size=600))
+        n_found.append(len(FailureFinder(random_state=0, progress=False).fit(evaluation).candidates_))
+    assert sum(n > 0 for n in n_found) <= 4 and max(n_found) <= 1
 
 
 def test_q_of_one_returns_as_many_as_asked_and_a_smaller_q_fewer(two_failures, fitted):
