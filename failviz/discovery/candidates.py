@@ -33,7 +33,7 @@ MOST_GROUPS = 12
 MOST_ROWS = 20_000
 """That a search looks at within one scope; what it proposes is judged on all."""
 SVM_DIRECTIONS = (1, 2, 3)
-"""Into how many groups the errors of a class are divided, each with a failure direction; discriminants go on to four."""
+"""Into how many groups errors are divided, each with a direction of the SVM; discriminants go on to four."""
 _TOP_SHARES = (0.1, 0.2, 0.35)
 MAX_CATEGORIES = 50
 _SURE, _UNSURE, _IF_RIGHT = 0.8, 0.03, 0.6  # how surely the top belongs to a group at first, the others, correct ones

@@ -240,8 +240,9 @@ def select(
     """Take candidates one by one, that of most worth first, beside those already taken.
 
     Where a clear hidden group holds much of the same errors and is about as bad, it is taken instead: what seeks errors
-    aims between the group and whatever else is wrong. Among the members of a taken candidate, and among the others, errors are compared separately from then on. The
-    j-th is taken if its test passes q j / n_tests, the levels of Benjamini & Hochberg (1995) in a step-down manner.
+    aims between the group and whatever else is wrong. Among the members of a taken candidate, and among the others,
+    errors are compared separately from then on. The j-th is taken if its test passes q j / n_tests, the levels of
+    Benjamini & Hochberg (1995) in a step-down manner.
 
     Parameters
     ----------
