@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,7 @@ def _jaccards(slices: list[Slice]) -> np.ndarray:
 
 
 def _of_one(slices: Sequence[Slice]) -> list[Slice]:
-    slices = list(slices)
+    slices = list(slices) if isinstance(slices, Iterable) else [slices]
     for one in slices:
         if not isinstance(one, Slice):
             raise TypeError(f"expected slices, not {type(one).__name__}: give finder.slices(evaluation).")

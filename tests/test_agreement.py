@@ -85,5 +85,8 @@ def test_refusals_are_sentences(ev):
         overlap([group(ev, [1]), group(other, [1])])
     with pytest.raises(TypeError, match=r"finder.slices\(evaluation\)"):
         merge_duplicates([3])
+    for finder in (Spotlight(), [Spotlight()]):
+        with pytest.raises(TypeError, match=r"not Spotlight: give finder.slices\(evaluation\)"):
+            overlap(finder)
     with pytest.raises(ValueError, match="above must lie strictly between 0 and 1"):
         merge_duplicates([], above=1.0)

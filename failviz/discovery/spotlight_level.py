@@ -198,7 +198,8 @@ class Cloud:
         total = mass.sum(axis=1, dtype=np.float64)
         losses = charged(self.losses, mass, self._penalties)
         mean = np.where(total > 0, self.mean_loss(kernel), 0.0)
-        square = ((mass * (losses - mean[:, None].astype(np.float32))) ** 2).sum(axis=1, dtype=np.float64)
+        apart = mass * (losses - mean[:, None].astype(np.float32))
+        square = np.square(apart, dtype=np.float64).sum(axis=1)
         return np.divide(np.sqrt(square), total, out=np.full(len(total), np.inf), where=total > 0)
 
 

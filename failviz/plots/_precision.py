@@ -29,6 +29,7 @@ _LOOKS = [
     (_INK, "--", "X"),
 ]
 """Colour, line and mark of the highest curves; others are thin and grey."""
+_FAINT = 0.35  # opacity of the others where they are many
 _POINTS = 400
 
 
@@ -144,8 +145,9 @@ def _draw(
         words = (f"{one.method}: " if several else "") + one.name + (f" (in-sample: {doubt})" if doubt else "")
         entries.append(("\n".join(wrapped(words, 38)), curve))
     others = [row for row in range(len(found)) if row not in highest]
+    opacity = _FAINT if len(others) > len(_LOOKS) else 1
     for row in others:
-        (curve,) = ax.plot(*curves[row], color=GREY, linewidth=0.6, zorder=2)
+        (curve,) = ax.plot(*curves[row], color=GREY, linewidth=0.6, alpha=opacity, zorder=2)
     if others:
         entries.append((f"{len(others):,} lower {'one' if len(others) == 1 else 'ones'}", curve))
     return entries

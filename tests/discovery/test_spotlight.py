@@ -171,3 +171,13 @@ def test_settings_that_are_no_numbers_are_refused_in_a_sentence(settings):
     x, losses, _ = blobs()
     with pytest.raises(ValueError, match=next(iter(settings))):
         Spotlight(**settings).fit(Evaluation(x, losses=losses))
+
+
+def test_losses_of_any_unit_give_the_same_spotlight():
+    x, losses, _ = blobs()
+    found = [
+        Spotlight(n_slices=1, random_state=0, progress=False).fit(Evaluation(x, losses=losses * unit)).centers_
+        for unit in (1.0, 2.0**100, 2.0**-60)
+    ]
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
