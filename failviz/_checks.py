@@ -37,14 +37,23 @@ def finite(array: np.ndarray, name: str) -> np.ndarray:
 
 def numeric(values: object, name: str) -> np.ndarray:
     """Return `values` as a real numeric array (memory-mapped arrays stay so); refuse anything else."""
-    array = values if isinstance(values, np.ndarray) else np.asarray(to_numpy(values))
+    try:
+        values = to_numpy(values)
+        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be an array, and its rows are not of one length.") from error
     if array.dtype == bool or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise TypeError(f"{name} must be an array of real numbers, not of dtype {array.dtype}.")
     return array
 
 
 def to_numpy(values: Any) -> Any:
-    """Bring a torch tensor to the host without importing torch; anything else is left as it is."""
+    """Bring a torch tensor to the host without importing torch, and what a mask hides to NaN or None; anything else is
+    left as it is."""
+    if isinstance(values, np.ma.MaskedArray):
+        if not np.ma.is_masked(values):
+            return values.data
+        return values.astype(np.float64).filled(np.nan) if values.dtype.kind in "biuf" else values.tolist()
     if not hasattr(values, "detach"):
         return values
     tensor = values.detach().cpu()
@@ -161,7 +170,7 @@ def class_numbers(array: np.ndarray, name: str, class_names: Sequence[str] | Non
 
 def unique_names(values: Iterable[object], name: str) -> tuple[str, ...]:
     """Return the values as strings, in their order, refused when one is missing or comes twice."""
-    if isinstance(values, str | bytes | Mapping | Set):
+    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__iter__"):
         raise TypeError(f"{name} must be a list, in order, not a {type(values).__name__}.")
     names = tuple(_text(value, name, position) for position, value in enumerate(to_numpy(values)))
     if len(set(names)) != len(names):

@@ -67,7 +67,7 @@ def aligned_columns(
         "ids": frozen(np.array(id_names, dtype=object)),
         "metadata": _as_pandas(metadata, n),
         "class_names": None if names is None else list(names),
-        "source": _as_source(source, n),
+        "source": as_source_of(source, n),
         "model_spaces": _model_spaces(model_spaces, spaces),
     }
 
@@ -145,6 +145,8 @@ def _as_pandas(metadata: Any, n: int) -> pd.DataFrame | None:
         columns = {name: _by_position(values, name, n) for name, values in metadata.items()}
         frame = pd.DataFrame(columns, index=pd.RangeIndex(n))
     else:
+        if isinstance(metadata, pd.DataFrame):
+            _checks.unique_names(metadata.columns, "metadata column names")
         try:
             table = nw.from_native(metadata, eager_only=True)
         except TypeError as error:
@@ -177,13 +179,21 @@ def _by_position(values: Any, name: Any, n: int) -> pd.Series:
     return pd.Series(values).reset_index(drop=True)
 
 
-def _as_source(source: Any, n: int) -> Any:
+def _kind_shown(source: Any) -> str:
+    """ "text" or "image", by the first example; one that cannot be shown is named when it is asked for."""
+    try:
+        return "text" if isinstance(source(0), str) else "image"
+    except Exception:
+        return "image"
+
+
+def as_source_of(source: Any, n: int) -> Any:
     if source is None:
         return None
     from failviz.sources import Shown, as_source
 
     if callable(source) and not hasattr(source, "__len__"):
-        source = Shown(source, n, kind="text" if isinstance(source(0), str) else "image")
+        source = Shown(source, n, kind=_kind_shown(source))
     found = as_source(source)
     if len(found) != n:
         raise ValueError(f"the source shows {len(found)} examples, and the Evaluation has {n}.")

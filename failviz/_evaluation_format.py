@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from failviz.store import atomic_folder, write_json
+from failviz._columns import as_source_of
+from failviz.store import atomic_folder, recovered, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,7 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
     """Open what `write` saved; refuses folders of another kind, a newer format or changed content."""
     from failviz.evaluation import Evaluation
 
-    folder = Path(path)
+    folder = recovered(path)
     try:
         header = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -69,25 +70,34 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
         raise ValueError(
             f"{folder} has format {header.get('format')}, and this failviz reads {FORMAT}: a newer failviz wrote it."
         )
-    metadata = header["metadata"]
-    if _metadata_hash(folder, metadata, header["model_spaces"]) != header["metadata_hash"]:
-        raise ValueError(f"the metadata in {folder} is not what was saved: restore it or evaluate again.")
+    shown = as_source_of(source, header.get("n_examples", 0))
+    try:
+        metadata, columns = header["metadata"], _read_columns(header, folder)
+        metadata_hash = _metadata_hash(folder, metadata, header["model_spaces"])
+        frame = None if metadata is None else _read_metadata(metadata, folder, header["n_examples"])
+        evaluation = Evaluation(**columns, metadata=frame, source=shown)
+        is_whole = metadata_hash == header["metadata_hash"] and evaluation.hash == header["hash"]
+    except (FileNotFoundError, EOFError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{folder} is damaged ({reason}): restore it or evaluate again.") from error
+    if not is_whole:
+        raise ValueError(f"what {folder} holds is not what was saved: restore it or evaluate again.")
+    return evaluation
+
+
+def _read_columns(header: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """All but metadata, as the constructor takes them."""
 
     def array(name: str, mmap_mode: Any = None) -> np.ndarray:
         return np.load(folder / f"{name}.npy", mmap_mode=mmap_mode, allow_pickle=False)
 
-    evaluation = Evaluation(
-        {name: array(f"space-{number}", "r") for number, name in enumerate(header["spaces"])},
+    return {
+        "embeddings": {name: array(f"space-{number}", "r") for number, name in enumerate(header["spaces"])},
         **{name: array(name, "r" if name == "probs" else None) for name in header["columns"]},
-        ids=_read_list(folder / "ids.json"),
-        class_names=header["class_names"],
-        model_spaces=header["model_spaces"],
-        metadata=None if metadata is None else _read_metadata(metadata, folder, header["n_examples"]),
-        source=source,
-    )
-    if evaluation.hash != header["hash"]:
-        raise ValueError(f"the arrays in {folder} are not the ones that were saved: restore them or evaluate again.")
-    return evaluation
+        "ids": _read_list(folder / "ids.json"),
+        "class_names": header["class_names"],
+        "model_spaces": header["model_spaces"],
+    }
 
 
 def _write_list(values: list[Any], path: Path) -> None:

@@ -201,7 +201,7 @@ def _class_names(given: Any, items: Any, run: Runner) -> Any:
     """What was given, else what the model calls its classes, else what the data set does."""
     for names in (given, run.class_names, getattr(items, "class_names", None), getattr(items, "classes", None)):
         if names is not None:
-            return names if isinstance(names, str | Mapping) else list(names)
+            return names if isinstance(names, str | Mapping) or not hasattr(names, "__iter__") else list(names)
     return None
 
 

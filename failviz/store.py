@@ -5,6 +5,7 @@ No pickle anywhere: arrays are `.npy`, everything else is JSON.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
     What stands at `path` is replaced only when it is an empty folder or one that holds the file
     `mark`, as the folders written here do; anything else is refused and left alone.
     """
-    path = Path(path)
+    path = recovered(path)
     if path.exists() and not (path.is_dir() and ((path / mark).exists() or not any(path.iterdir()))):
         raise FileExistsError(f"{path} is something else (it holds no {mark}) and was left alone: give another path.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,9 +37,22 @@ def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         work.chmod(0o777 & ~umask)
+        _on_disk(work)
         _put_in_place(work, path)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def recovered(path: str | os.PathLike[str]) -> Path:
+    """`path`, put back where a process was killed while another folder was to take its place."""
+    path = Path(path)
+    if not path.exists():
+        for aside in sorted(path.parent.glob(f".{glob.escape(path.name)}-old-*.tmp")):
+            if (aside / path.name).is_dir():
+                os.replace(aside / path.name, path)
+                shutil.rmtree(aside, ignore_errors=True)
+                break
+    return path
 
 
 def _put_in_place(work: Path, path: Path) -> None:
@@ -55,6 +69,14 @@ def _put_in_place(work: Path, path: Path) -> None:
         raise
     finally:
         shutil.rmtree(aside.parent, ignore_errors=True)
+
+
+def _on_disk(folder: Path) -> None:
+    """Wait until the files of a folder would outlive a power cut."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: object) -> None:
@@ -92,13 +114,13 @@ class RowTable:
         self.folder.mkdir(parents=True, exist_ok=True)
         journal = self.folder / JOURNAL
         if journal.exists():
-            state = json.loads(journal.read_text(encoding="utf-8"))
+            state = self._read_journal()
             if state["n"] != n:
                 raise ValueError(
                     f"{self.folder} was begun for {state['n']:,} rows, not {n:,}: give another path, or delete it."
                 )
             self._stages = state["stages"]
-        elif any(self.folder.iterdir()):
+        elif any(file.name != f"{JOURNAL}.tmp" for file in self.folder.iterdir()):
             raise FileExistsError(f"{self.folder} holds other files and was left alone: give another path.")
         else:
             self._write_journal()
@@ -154,6 +176,16 @@ class RowTable:
                 path = self.folder / files[name]
                 self._arrays[stage, name] = np.lib.format.open_memmap(path, mode="w+", dtype=like.dtype, shape=shape)
         return self._arrays[stage, name]
+
+    def _read_journal(self) -> dict[str, Any]:
+        assert self.folder is not None
+        try:
+            state: dict[str, Any] = json.loads((self.folder / JOURNAL).read_text(encoding="utf-8"))
+            return {"n": int(state["n"]), "stages": dict(state["stages"])}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{self.folder / JOURNAL} is damaged ({error}): delete that folder to start again."
+            ) from error
 
     def _write_journal(self) -> None:
         if self.folder is not None:

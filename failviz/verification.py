@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "GAP_WORTH_FINDING",
     "SEEN_LIMIT",
+    "UNRECORDED",
     "UNTOLD",
     "UNWEIGHTED",
     "Verdict",
@@ -43,8 +44,7 @@ FEWEST = 5
 """Members below which nothing is confirmed, however clear the test."""
 
 UNTOLD = "rows of this space repeat so often that whether the search saw these examples cannot be told"
-
-
+UNRECORDED = "which examples led to it is not recorded: a test only if it was not these"
 CROSS_FITTED = "each example is counted where a search that did not see it places it, not where the slice shown does"
 
 
@@ -292,7 +292,7 @@ def _unseen_of(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> Cou
             "evaluation.split(0.5)`, fit again on the first part and verify on the second, or give cross_fit=3."
         )
     known = int(is_seen.sum())
-    cautions = [] if can_tell else [UNTOLD]
+    cautions = [UNRECORDED] if not one.seen else [] if can_tell else [UNTOLD]
     if known:
         are = "example is" if known == 1 else "examples are"
         cautions.append(f"{known:,} {are} left out, as identical to what the slice was found on")

@@ -255,7 +255,7 @@ def test_load_refuses_changed_metadata(file, tmp_path):
     before = path.read_bytes()
     path.write_bytes(before.replace(*changed[file]) if file in changed else before[:-1] + b"\x01")
     assert path.read_bytes() != before
-    with pytest.raises(ValueError, match=r"metadata in .* is not what was saved"):
+    with pytest.raises(ValueError, match=r"what .* holds is not what was saved"):
         Evaluation.load(tmp_path / "ev")
 
 
@@ -265,7 +265,7 @@ def test_load_refuses_what_is_not_its_own(tmp_path):
     ev = small()
     ev.save(tmp_path / "ev")
     np.save(tmp_path / "ev" / "labels.npy", np.zeros(12, int))
-    with pytest.raises(ValueError, match="not the ones that were saved"):
+    with pytest.raises(ValueError, match="holds is not what was saved"):
         Evaluation.load(tmp_path / "ev")
     header = json.loads((tmp_path / "ev" / "evaluation.json").read_text())
     (tmp_path / "ev" / "evaluation.json").write_text(json.dumps(header | {"format": 99}))
@@ -274,6 +274,27 @@ def test_load_refuses_what_is_not_its_own(tmp_path):
     (tmp_path / "ev" / "evaluation.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         Evaluation.load(tmp_path / "ev")
+
+
+@pytest.mark.parametrize("file", ["labels.npy", "space-0.npy", "ids.json", "metadata-0.npy"])
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_load_names_the_folder_that_is_damaged(file, damage, tmp_path):
+    small(metadata={"n": np.arange(12)}).save(tmp_path / "ev")
+    path = tmp_path / "ev" / file
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"ev (is damaged \(|holds is not).*restore it or evaluate again") as refusal:
+        Evaluation.load(tmp_path / "ev")
+    assert "\n" not in str(refusal.value)
+
+
+def test_load_takes_a_source_and_refuses_one_that_does_not_fit(tmp_path):
+    small().save(tmp_path / "ev")
+    assert Evaluation.load(tmp_path / "ev", source=["text"] * 12).source.text(3) == "text"
+    with pytest.raises(ValueError, match="the source shows 5 examples, and the Evaluation has 12"):
+        Evaluation.load(tmp_path / "ev", source=["text"] * 5)
 
 
 BAD = {
@@ -303,6 +324,12 @@ BAD = {
     "metadata empty": ({"metadata": pd.DataFrame()}, "12 rows, one per example, not 0"),
     "metadata short": ({"metadata": {"k": [1, 2]}}, "'k' has 2"),
     "metadata frame short": ({"metadata": pd.DataFrame({"k": [1, 2]})}, "12 rows"),
+    "masked space": ({"embeddings": np.ma.masked_equal(np.arange(24.0).reshape(12, 2), 9)}, "row 4 holds nan"),
+    "masked probs": ({"probs": np.ma.masked_equal(np.tile([0.2, 0.3, 0.5], (12, 1)), 0.3)}, "row 0 holds nan"),
+    "masked labels": ({"labels": np.ma.masked_equal(np.arange(12) % 3, 2)}, "labels must be finite, and row 2"),
+    "masked names": ({"labels": np.ma.masked_equal(["boot", "bag"] * 6, "bag")}, "row 1"),
+    "ragged rows": ({"embeddings": [[1.0], [1.0, 2.0]]}, "rows are not of one length"),
+    "metadata twice": ({"metadata": pd.DataFrame(np.ones((12, 2)), columns=["k", "k"])}, "'k' comes again"),
     "source short": ({"source": ["text"] * 5}, "shows 5 examples"),
 }
 
@@ -325,6 +352,8 @@ def test_bad_input_is_refused_in_one_line(changes, message):
         {"class_names": "abc"},
         {"class_names": {"boot", "bag", "coat"}},
         {"ids": "abcdefghijkl"},
+        {"ids": 7},
+        {"class_names": 3},
     ],
     ids=str,
 )
@@ -393,6 +422,16 @@ def test_a_function_may_show_the_examples():
     ev = small(source=lambda i: f"text {i}")
     assert ev.source.kind == "text" and ev.take([5]).source.text(0) == "text 5"
     assert small(source=lambda i: np.zeros((4, 4, 3), np.uint8)).source.image(3).size == (4, 4)
+
+
+def test_a_function_may_fail_to_show_the_first_example():
+    def picture(i):
+        if i == 0:
+            raise OSError("no such file")
+        return np.zeros((4, 4, 3), np.uint8)
+
+    source = small(source=picture).source
+    assert source.kind == "image" and source.image(1).size == (4, 4)
 
 
 def test_what_is_missing_is_asked_for():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from failviz.store import RowTable, atomic_folder
+from failviz.store import RowTable, atomic_folder, recovered
 
 MARK = "mark.json"
 
@@ -57,6 +57,29 @@ def test_an_older_folder_comes_back_when_the_new_one_cannot_be_put_in_place(tmp_
         fill(folder, "2")
     monkeypatch.undo()
     assert (tmp_path / "a" / MARK).read_text() == "1" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_kill_between_two_renames_loses_nothing(tmp_path, monkeypatch):
+    import os
+
+    for text in "12":
+        with atomic_folder(tmp_path / "a[1]", MARK) as folder:
+            fill(folder, text)
+    aside = tmp_path / ".a[1]-old-xyz.tmp"
+    aside.mkdir()
+    os.replace(tmp_path / "a[1]", aside / "a[1]")  # as a process killed here would leave it
+    assert (recovered(tmp_path / "a[1]") / MARK).read_text() == "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["a[1]"]
+    assert recovered(tmp_path / "nothing") == tmp_path / "nothing"
+
+
+def test_a_damaged_or_half_written_journal_is_said_or_written_anew(tmp_path):
+    (tmp_path / "journal.json.tmp").write_text("{")  # a first run that was killed at once
+    RowTable(tmp_path, 5)
+    for damaged in ("{", "[]", '{"n": 5}'):
+        (tmp_path / "journal.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"journal.json is damaged \(.*\): delete that folder"):
+            RowTable(tmp_path, 5)
 
 
 @pytest.mark.parametrize("on_disk", [True, False])

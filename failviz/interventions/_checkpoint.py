@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from failviz.store import atomic_folder, write_json
+from failviz.store import atomic_folder, recovered, write_json
 
 FORMAT = 1
 MARK = "retraining.json"
@@ -52,7 +52,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | os.PathLike[str], task: Mapping[str, Any]):
-        self._folder = Path(folder)
+        self._folder = recovered(folder)
         self._task = json.loads(json.dumps(dict(task), default=lambda number: number.item()))  # numpy's to Python's
         self._facts: dict[str, Any] | None = None
         if not self._folder.exists():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
-from failviz.verification import GAP_WORTH_FINDING, UNTOLD, Verdict
+from failviz.verification import GAP_WORTH_FINDING, UNRECORDED, UNTOLD, Verdict
 
 if TYPE_CHECKING:
     from failviz.widget.catalogue import Item
@@ -56,12 +56,10 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
             f"To test it, open the Explorer on {unit} the search has not seen."
         )
         return _three("in-sample", "seen while searching", sentence)
-    if UNTOLD in verdict.caution:
+    if UNTOLD in verdict.caution or UNRECORDED in verdict.caution:
         held_out = f"{rates}."
-    elif slice_.seen:
-        held_out = f"Held-out {unit} the search never saw: {rates}."
     else:
-        held_out = f"{rates}. Which {unit} led to this group is not recorded: this is a test only if it was not these."
+        held_out = f"Held-out {unit} the search never saw: {rates}."
     caution = f" Caution: {verdict.caution}." if verdict.caution else ""
     if verdict.confirmed:
         known = f"Of all slices marked confirmed, at most {q:.0%} are expected to be chance."
