@@ -44,6 +44,7 @@ js-test: js/node_modules/.installed
 
 # The committed bundle must be the one that these sources build.
 bundle-check: bundle
+	@git rev-parse --is-inside-work-tree >/dev/null || { echo "bundle-check compares with git, and this is no git checkout."; exit 1; }
 	@test -z "$$(git status --porcelain -- failviz/widget/static)" || { \
 	  echo "failviz/widget/static is not what js/ builds: commit what 'make bundle' has just made."; \
 	  git --no-pager status --short -- failviz/widget/static; exit 1; }

@@ -22,15 +22,15 @@ def row_chunks(array: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
         yield start, array[start : start + step]
 
 
-def finite(array: np.ndarray, name: str) -> np.ndarray:
-    """Refuse NaN and infinity, naming the column and the first row that holds one."""
+def finite(array: np.ndarray, name: str, first_row: int = 0) -> np.ndarray:
+    """Refuse NaN and infinity, naming the column and the first row that holds one; rows count from `first_row`."""
     for start, block in row_chunks(array):
         good = np.isfinite(block)
         if not good.all():
             row = int(np.flatnonzero(~good.reshape(len(block), -1).all(axis=1))[0])
             value = block[row].ravel()[~good[row].ravel()][0]
             raise ValueError(
-                f"{name} must be finite, and row {start + row} holds {value}: drop or repair that row before building."
+                f"{name} must be finite, and row {first_row + start + row} holds {value}: drop or repair that row before building."
             )
     return array
 
@@ -94,16 +94,20 @@ def embedding(values: object, name: str) -> np.ndarray:
     return finite(array, name)
 
 
-def probabilities(values: object, n: int) -> np.ndarray:
-    """Return probs as float32 (n, n_classes), refused unless each row is a distribution within 1e-3."""
+def probabilities(values: object, n: int, first_row: int = 0) -> np.ndarray:
+    """Return probs as float32 (n, n_classes), refused unless each row is a distribution within 1e-3.
+
+    Rows are named by their number counted from `first_row`.
+    """
     array = numeric(values, "probs")
     if array.ndim != 2 or len(array) != n or array.shape[1] < 2:
         raise ValueError(
             f"probs must have shape ({n}, n_classes) with at least two classes, not {array.shape}"
             + (": a binary model gives np.column_stack([1 - p, p])." if array.size == n else ".")
         )
-    finite(array, "probs")
+    finite(array, "probs", first_row)
     for start, block in row_chunks(array):
+        start += first_row
         negative = np.flatnonzero((block < 0).any(axis=1))
         if len(negative):
             raise ValueError(

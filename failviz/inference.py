@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from failviz import _checks
 from failviz._data_items import Rows, as_items, batches, describe, fingerprint
 from failviz._model_runners import Runner, runner_for
 from failviz._progress import Step
@@ -141,6 +142,9 @@ def evaluate(
         names, width = facts["class_names"], columns["probs"].shape[1]
         if names is not None and len(names) != width:
             raise ValueError(f"there are {len(names)} class names, and the model has {width} outputs: do they match?")
+        _checks.probabilities(columns["probs"], len(columns["probs"]), first_row)
+        for name in columns.keys() & {"losses", *run.spaces}:
+            _checks.finite(columns[name], name, first_row)
         return columns
 
     def tell(what: str, row: int) -> None:

@@ -31,7 +31,8 @@ const options = {
 function inlineText(setup) {
   setup.onLoad({ filter: /\.css$/ }, async ({ path }) => {
     const built = await build({ entryPoints: [path], bundle: true, minify: true, write: false, charset: "utf8", target: ["es2022"] });
-    return { contents: shorten(built.outputFiles[0].text.trim()), loader: "text", watchFiles: [path] };
+    const text = built.outputFiles[0].text.trim().replace(/(--[a-z-]+:|,) /g, "$1"); // in values of variables esbuild leaves spaces
+    return { contents: shorten(text), loader: "text", watchFiles: [path] };
   });
   setup.onLoad({ filter: /src\/.*\.tsx?$/ }, async ({ path }) => ({ contents: shorten(await readFile(path, "utf8")), loader: path.endsWith("x") ? "tsx" : "ts" }));
   setup.onLoad({ filter: /\.(vert|frag)$/ }, async ({ path }) => {

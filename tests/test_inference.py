@@ -398,6 +398,29 @@ def test_a_broken_item_is_named():
         evaluate(net(), Broken(), progress=False)
 
 
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda p: 1.2 * p, "row 14 sums to 1.2"),
+        (lambda p: np.where(np.arange(3) == 1, np.nan, p), "probs must be finite, and row 14 holds nan"),
+        (lambda p: p - 1, "row 14 is: pass probabilities"),
+    ],
+)
+def test_outputs_that_are_no_probabilities_end_the_run_where_they_come(tmp_path, broken, message):
+    calls = []
+
+    def model(batch):
+        calls.append(len(batch))
+        good = np.full((len(batch), 3), 1 / 3)
+        return broken(good) if len(calls) == 3 else good
+
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, Rows(), batch_size=7, path=tmp_path / "run", progress=False)
+    assert len(calls) == 3
+    assert evaluate(model, Rows(), batch_size=7, path=tmp_path / "run", progress=False).n_examples == 23
+    assert len(calls) == 5  # the two batches that were whole are not computed again
+
+
 def test_what_is_no_model_or_no_data_set_is_refused():
     with pytest.raises(TypeError, match="must be a torch module"):
         evaluate(3, Rows())

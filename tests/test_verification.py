@@ -293,13 +293,20 @@ def test_any_dependence_can_be_allowed_for():
         verify(groups, ev, method="bonferroni")
 
 
+def test_a_slice_without_a_record_of_what_chose_it_is_never_silently_confirmed():
+    ev = world()
+    (v,) = verify(group(ev, ev.errors), ev)
+    assert v.confirmed and "which examples led to it is not recorded" in v.caution
+    assert "is not recorded" in verify(group(ev, ev.errors), ev)._repr_html_()
+
+
 def test_weights_are_not_used_and_the_verdict_says_so():
     ev = world()
     member = (ev.labels == 1) & (ev.space()[:, 0] > 0)
     heavy = Evaluation(ev.space(), labels=ev.labels, predictions=ev.predictions, weights=1 + 5 * ev.errors)
     (plain,), (v,) = verify(group(ev, member), ev), verify(group(heavy, member), heavy)
     assert (v.n, v.p) == (plain.n, plain.p)
-    assert "each counts once" in v.caution and plain.caution == ""
+    assert "each counts once" in v.caution and "each counts once" not in plain.caution
 
 
 def test_taking_every_row_changes_nothing():

@@ -52,7 +52,8 @@ class Channels:
             for name in evaluation.metadata.columns:
                 kind = kind_of(evaluation.metadata[name])
                 if kind is not None:
-                    self._add(f"meta:{name}", str(name), kind)
+                    unit = " (s)" if pd.api.types.is_timedelta64_dtype(evaluation.metadata[name]) else ""
+                    self._add(f"meta:{name}", f"{name}{unit}", kind)
 
     def _add(self, key: str, label: str, kind: str) -> None:
         self.all[key] = Channel(key, label, kind)
@@ -95,9 +96,10 @@ class Channels:
         if key == "confidence":
             return evaluation.confidence
         assert evaluation.metadata is not None
-        return pd.to_numeric(evaluation.metadata[key[len("meta:") :]], errors="coerce").to_numpy(
-            np.float64, na_value=np.nan
-        )
+        column = evaluation.metadata[key[len("meta:") :]]
+        if pd.api.types.is_timedelta64_dtype(column):
+            return column.dt.total_seconds().to_numpy(np.float64)
+        return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 
 def kind_of(column: pd.Series) -> str | None:
@@ -105,6 +107,10 @@ def kind_of(column: pd.Series) -> str | None:
     present = column.dropna()
     if len(present) == 0:
         return None
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "category"
+    if pd.api.types.is_timedelta64_dtype(column):
+        return "number"
     is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if is_number and pd.api.types.is_complex_dtype(column):
         return None
@@ -119,16 +125,28 @@ def kind_of(column: pd.Series) -> str | None:
 
 
 def coded(column: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Category numbers (n,) uint8 and their names; numbers in their order, texts in the alphabet's."""
+    """Category numbers (n,) uint8 and their names; numbers and dates in their order, texts in the alphabet's."""
     missing = column.isna().to_numpy()
     values = column[~missing]
-    if not (pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column)):
+    if pd.api.types.is_datetime64_any_dtype(column):
+        values = by_period(values)
+    elif not (pd.api.types.is_integer_dtype(column) or pd.api.types.is_bool_dtype(column)):
         values = values.astype(str)
     distinct, numbers = np.unique(values.to_numpy(), return_inverse=True)
     compact, names = few(numbers, [str(value) for value in distinct], np.bincount(numbers, minlength=len(distinct)))
     codes = np.full(len(column), MISSING, dtype=np.uint8)
     codes[~missing] = compact
     return codes, names
+
+
+def by_period(dates: pd.Series) -> pd.Series:
+    """Dates as texts: to the second, or by the minute, hour, day, month or year, the first that gives few."""
+    local = dates.dt.tz_localize(None)
+    for period in ("s", "min", "h", "D", "M", "Y"):
+        texts = local.dt.to_period(period).astype(str)
+        if texts.nunique() <= _MOST_CATEGORIES:
+            break
+    return texts
 
 
 def few(numbers: np.ndarray, names: Sequence[str], counts: np.ndarray) -> tuple[np.ndarray, list[str]]:

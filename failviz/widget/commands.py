@@ -41,6 +41,7 @@ class Commands(Retraining):
     active_slice: Any
     selection_state: Any
     revisions: Any
+    set_trait: Callable[[str, Any], None]
 
     def commands(self) -> dict[str, Callable[..., Any]]:
         """The method that answers each command of the protocol."""
@@ -180,7 +181,8 @@ class Commands(Retraining):
     def _select(self, mask: np.ndarray) -> dict[str, Any]:
         with self._guard:
             old, self._selected = self._selected, mask
-            self.selection_state = {"count": int(mask.sum()), "revision": self.selection_state["revision"] + 1}
+            said = {"count": int(mask.sum()), "revision": self.selection_state["revision"] + 1}
+            self.set_trait("selection_state", said)
             facts = self._selection_facts()
         self._tell_selection(old, mask)
         return facts

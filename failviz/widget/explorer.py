@@ -110,15 +110,19 @@ class Explorer(Commands, anywidget.AnyWidget):
     _esm = _static("explorer.js", "export default { render({ el }) { el.textContent = 'failviz was not built'; } };")
     _css = _static("explorer.css", "")
 
-    view = traitlets.Unicode("map").tag(sync=True)
+    view = traitlets.Enum(("map", "gallery", "retrain", "compare"), "map").tag(sync=True)
     selection = _Selection()
     active_slice = traitlets.Any(None, allow_none=True).tag(
         sync=True, from_json=lambda value, widget: widget._slice_from_browser(value)
     )
     step = traitlets.Int(N_STEPS // 2).tag(sync=True)
-    n_steps = traitlets.Int(N_STEPS).tag(**_kept_by_python("n_steps"))
-    selection_state = traitlets.Dict().tag(**_kept_by_python("selection_state"))
-    revisions = traitlets.Dict().tag(**_kept_by_python("revisions"))
+    n_steps = traitlets.Int(N_STEPS, read_only=True).tag(**_kept_by_python("n_steps"))
+    selection_state = traitlets.Dict(default_value={"count": 0, "revision": 0}, read_only=True).tag(
+        **_kept_by_python("selection_state")
+    )
+    revisions = traitlets.Dict(default_value={"slices": 0, "layout": 0, "runs": 0}, read_only=True).tag(
+        **_kept_by_python("revisions")
+    )
 
     def __init__(
         self,
@@ -139,6 +143,8 @@ class Explorer(Commands, anywidget.AnyWidget):
             raise ValueError(
                 f"Explorer draws at most {_MOST_EXAMPLES:,} examples, not {n:,}: pass evaluation.take(rows)."
             )
+        if height is not None:
+            height = _checks.whole_number(height, "height", least=1)
         if annotations is not None and not isinstance(annotations, Annotations | str | Path):
             raise TypeError(f"annotations must be Annotations or a path, not {type(annotations).__name__}.")
         self._guard = threading.RLock()
@@ -168,13 +174,9 @@ class Explorer(Commands, anywidget.AnyWidget):
         self._directions: dict[str, Direction] = {}
         self._selected = np.zeros(n, dtype=bool)
         self._dispatcher = Dispatcher(self.commands(), lambda content, buffers: self.send(content, buffers))
-        state: dict[str, Any] = {
-            "active_slice": next(iter(self._catalogue.known_keys()), None),
-            "selection_state": {"count": 0, "revision": 0},
-            "revisions": {"slices": 0, "layout": 0, "runs": 0},
-        }
+        state: dict[str, Any] = {"active_slice": next(iter(self._catalogue.known_keys()), None)}
         if height is not None:
-            state["layout"] = {"height": f"{int(height)}px"}
+            state["layout"] = {"height": f"{height}px"}
         super().__init__(**state)
         self._annotations.on_change(self._on_annotations)
         self._runs.on_change(self._on_runs)
@@ -218,6 +220,8 @@ class Explorer(Commands, anywidget.AnyWidget):
                 raise ValueError(f"slice {chosen.name!r} belongs to another Evaluation and cannot be selected here.")
             mask = chosen.is_member.copy()
         elif chosen is not None:
+            if not isinstance(chosen, Iterable):
+                raise TypeError(f"selection must be ids, a Slice, a boolean mask or None, not {type(chosen).__name__}.")
             given = chosen if isinstance(chosen, np.ndarray | str) else np.asarray(list(chosen))
             if isinstance(given, np.ndarray) and given.dtype == bool:
                 mask[_checks.rows(given, n)] = True
@@ -277,6 +281,8 @@ class Explorer(Commands, anywidget.AnyWidget):
 
     @traitlets.validate("step")
     def _step_in_range(self, proposal: dict[str, Any]) -> int:
+        if isinstance(proposal["value"], bool):
+            raise traitlets.TraitError(f"step must be a whole number, not {proposal['value']}.")
         if not 0 <= proposal["value"] < N_STEPS:
             raise traitlets.TraitError(f"step must lie between 0 and {N_STEPS - 1}, not {proposal['value']}.")
         return proposal["value"]
@@ -301,7 +307,7 @@ class Explorer(Commands, anywidget.AnyWidget):
     def _bump(self, what: str) -> None:
         """Tell every view that the slices, the layout or a run changed; called from any thread."""
         with self._guard:
-            self.revisions = {**self.revisions, what: self.revisions[what] + 1}
+            self.set_trait("revisions", {**self.revisions, what: self.revisions[what] + 1})
         # Set while another thread held notifications back, the change might wait for ever: send it plainly too.
         self.send_state("revisions")
 

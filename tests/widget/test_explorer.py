@@ -244,6 +244,23 @@ def test_the_browser_sets_its_own_state_and_not_pythons(explorer: Explorer) -> N
     assert explorer.n_steps == 21
 
 
+def test_what_python_keeps_is_not_set_by_a_cell_and_nonsense_is_refused(explorer: Explorer) -> None:
+    for name, value in (("selection_state", {"count": 5}), ("revisions", {}), ("n_steps", 5)):
+        with pytest.raises(traitlets.TraitError, match="read-only"):
+            setattr(explorer, name, value)
+    with pytest.raises(traitlets.TraitError, match="map"):
+        explorer.view = "nonsense"
+    with pytest.raises(traitlets.TraitError, match="step must be a whole number"):
+        explorer.step = True
+    with pytest.raises(TypeError, match="selection must be ids, a Slice, a boolean mask or None, not int"):
+        explorer.selection = 5
+    explorer.selection = explorer.evaluation.ids[:1]
+    assert explorer.selection_state["count"] == 1
+    for height in (-5, "big"):
+        with pytest.raises((TypeError, ValueError), match="height must be"):
+            Explorer(explorer.evaluation, annotations=":memory:", height=height)
+
+
 def test_the_text_form_says_what_is_there(explorer: Explorer) -> None:
     bundle = explorer._repr_mimebundle_()
     text = bundle[0]["text/plain"]
@@ -501,6 +518,7 @@ def test_any_metadata_can_be_shown_and_free_text_is_no_colour(open_explorer: Bui
     columns: dict[str, Any] = {
         "ragged": [[1], [2, [3]]] * (n // 2),
         "when": pd.date_range("2026-01-01", periods=n),
+        "took": pd.to_timedelta(np.arange(n), unit="s").to_series().mask(np.arange(n) == 1).reset_index(drop=True),
         "sentence": [f"sentence {i}" for i in range(n)],
         "camera": [f"camera {i % 40:02}" for i in range(n)],
         "empty": [None] * n,
@@ -512,7 +530,10 @@ def test_any_metadata_can_be_shown_and_free_text_is_no_colour(open_explorer: Bui
     }
     explorer = open_explorer(make_evaluation(n, metadata=pd.DataFrame(columns)))
     kinds = {channel["label"]: channel["kind"] for channel in explorer.overview()["channels"]}
-    assert not {"when", "sentence", "empty"} & set(kinds)
+    assert not {"sentence", "empty"} & set(kinds)
+    assert explorer.channel("meta:when")[0]["categories"] == ["2026-01", "2026-02", "2026-03", "2026-04"]
+    facts, [codes] = explorer.channel("meta:took")
+    assert (kinds["took (s)"], facts["high"], codes[1]) == ("number", 118.0, 255)
     assert (kinds["width"], kinds["ratio"], kinds["count"]) == ("number", "number", "category")
     facts, [codes] = explorer.channel("meta:camera")
     assert len(facts["categories"]) == 21

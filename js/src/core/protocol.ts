@@ -178,7 +178,7 @@ export function copyBytes(buffer: unknown): Uint8Array<ArrayBuffer> {
     return new Uint8Array(new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength));
   }
   if (buffer instanceof ArrayBuffer) return new Uint8Array(buffer.slice(0));
-  throw new MalformedMessage("Python sent a message this widget cannot read: a buffer is not binary.");
+  throw new MalformedMessage("Python sent a message this widget cannot read: not binary.");
 }
 
 /** The only buffer of a reply, at its exact length. */

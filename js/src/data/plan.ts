@@ -112,10 +112,7 @@ export function createPlanning(store: Store, connection: Connection, going: Read
     busy.value = false;
   }, PAUSE);
 
-  const stamp = computed(() => {
-    const { slices, annotations } = store.revisions.value;
-    return [slices, annotations, connection.revived.value].join();
-  });
+  const stamp = computed(() => [store.revisions.value.slices, connection.revived.value].join());
   const seen = computed(() => store.view.value === "retrain");
 
   const stops = [

@@ -69,10 +69,7 @@ export function createRuns(store: Store, connection: Connection): Runs {
     const view = store.view.value;
     return (view === "compare" ? shown.value : view === "retrain" ? list.value?.slice(0, 1).map((run) => run.number) ?? [] : []).join();
   });
-  const stamp = computed(() => {
-    const { slices, annotations } = store.revisions.value;
-    return [slices, annotations, connection.revived.value].join();
-  });
+  const stamp = computed(() => [store.revisions.value.slices, connection.revived.value].join());
 
   const fetchList = latest(async () => {
     const answer = await connection.ask("runs", {});

@@ -47,7 +47,7 @@ export function createSlices(store: Store, connection: Connection): Slices {
     revision.value = answer.result.revision;
   }
   const refresh = latest(fetchSlices);
-  const risen = computed(() => `${store.revisions.value.slices ?? 0} ${store.revisions.value.annotations ?? 0} ${connection.revived.value}`);
+  const risen = computed(() => [store.revisions.value.slices, connection.revived.value].join());
   const stop = effect(() => {
     risen.value;
     refresh();

@@ -64,7 +64,7 @@ function NoRoute() {
 
   return (
     <div class="fv-recipe" data-testid="no-route">
-      <p>Say how to train again: run this in a cell of the notebook, with your own names for the model and the data.</p>
+      <p>Say how to train again: run this in a cell, with your names for model and data.</p>
       <pre tabIndex={0} aria-label="Code to paste">
         <code ref={code}>{RECIPE}</code>
       </pre>

@@ -152,7 +152,11 @@ function Values({ info, step, nSteps, width, onStep }: ValuesProps) {
             <rect class="fv-bar-wrong" x={bar.x} width={bar.width} {...bar.wrong} />
           </g>
         ))}
-        {zero !== null && <path class="fv-boundary" d={`M${zero} 0V${HEIGHT}`} />}
+        {zero !== null && (
+          <path class="fv-boundary" d={`M${zero} 0V${HEIGHT}`}>
+            <title>Slice begins</title>
+          </path>
+        )}
         <path class="fv-base" d={`M0 ${HEIGHT - 0.5}H${width}`} />
       </g>
       {to !== null && <path class="fv-marker" d={`M${from} 0V2L${to} ${JOIN}V${tall}`} />}

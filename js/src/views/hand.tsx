@@ -131,7 +131,7 @@ function SelectionInHand({ session, loaded }: Props) {
         <div class="fv-stats">
           <Stat value={nWrong === null ? "–" : percent(nWrong / Math.max(count, 1))} name="error rate" detail={nWrong === null ? `n ${whole(count)}` : `${interval(low, high)} n\u00a0${whole(count)}`} wrong />
           <Stat value={nWrong === null || elsewhere === 0 ? "–" : percent(wrongElsewhere / elsewhere)} name="all others" detail={`n ${whole(elsewhere)}`} />
-          <Stat value="not held out" name="drawn by you" detail="" word title="You drew this while looking at these examples, so its error rate is not a held-out test." />
+          <Stat value="not held out" name="drawn by you" detail="" word title="You drew this while looking at these examples: no held-out test." />
         </div>
         <Examples session={session} loaded={loaded} of="selection" slice={null} stamp={String(revision)} />
         <div class="fv-row">

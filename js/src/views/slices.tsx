@@ -1,5 +1,5 @@
 // The left column: every slice with its error rate, what it is compared with, and its verdict in words.
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { isDirty } from "../core/drafts";
 import { percent, plural, points, whole } from "../core/format";
 import type { Slice } from "../core/protocol";
@@ -20,6 +20,15 @@ export function SliceList({ session, loaded, onNew }: Props) {
   const selection = loaded.points.selection.value;
   const box = useRef<HTMLUListElement>(null);
 
+  // Only the list scrolls: the notebook around it stays where the reader has it.
+  useEffect(() => {
+    const seen = box.current!;
+    const item = seen.querySelector<HTMLElement>("[aria-selected=true]");
+    if (!item) return;
+    const above = item.offsetTop - seen.offsetTop - seen.scrollTop;
+    seen.scrollTop += above < 0 ? above : Math.max(0, above + item.offsetHeight - seen.clientHeight);
+  }, [active?.key, !list]);
+
   function choose(slice: Slice) {
     session.store.choose(slice.key);
     session.hand.value = "slice";
@@ -39,7 +48,7 @@ export function SliceList({ session, loaded, onNew }: Props) {
     event.preventDefault();
     const next = list[Math.min(Math.max(to, 0), list.length - 1)]!;
     choose(next);
-    box.current?.querySelectorAll<HTMLElement>("[role=option]")[list.indexOf(next)]?.focus();
+    box.current!.querySelectorAll("li")[list.indexOf(next)]?.focus();
   }
 
   return (
