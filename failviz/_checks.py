@@ -30,7 +30,8 @@ def finite(array: np.ndarray, name: str, first_row: int = 0) -> np.ndarray:
             row = int(np.flatnonzero(~good.reshape(len(block), -1).all(axis=1))[0])
             value = block[row].ravel()[~good[row].ravel()][0]
             raise ValueError(
-                f"{name} must be finite, and row {first_row + start + row} holds {value}: drop or repair that row before building."
+                f"{name} must be finite, and row {first_row + start + row} holds {value}: drop or repair that row "
+                "before building."
             )
     return array
 
@@ -53,7 +54,9 @@ def to_numpy(values: Any) -> Any:
     if isinstance(values, np.ma.MaskedArray):
         if not np.ma.is_masked(values):
             return values.data
-        return values.astype(np.float64).filled(np.nan) if values.dtype.kind in "biuf" else values.tolist()
+        if values.dtype.kind not in "biuf":
+            return values.tolist()
+        return np.where(np.ma.getmaskarray(values), np.nan, values.data)
     if not hasattr(values, "detach"):
         return values
     tensor = values.detach().cpu()

@@ -79,7 +79,7 @@ class Heads(Mapping[str, "Evaluation"]):
         if name not in self._built:
             is_positive, p = self._is_positive[:, self._column[name]], self._probs[:, self._column[name]]
             p = p.astype(np.float64)
-            self._built[name] = self._examples._with_outcomes(
+            self._built[name] = self._examples._with_columns(
                 labels=frozen(is_positive.astype(np.int64)),
                 predictions=frozen((p >= self.thresholds[name]).astype(np.int64)),
                 probs=frozen(np.column_stack([1 - p, p]).astype(np.float32)),

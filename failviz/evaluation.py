@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_OF_OUTCOMES = ("n_classes", "errors", "confidence", "hash")  # computed once from columns
+
+
 class Evaluation:
     """Results of one model on one data set, aligned row by row and never changed.
 
@@ -34,7 +37,7 @@ class Evaluation:
     ----------
     embeddings : array (n, d) or dict of {space name: array (n, d)}
         Kept as float16 or float32, memory-mapped arrays stay so; anything else becomes float32.
-        Not copied: do not write into them afterwards.
+        Not copied: do not write into them afterwards, nor into `metadata` or `class_names`.
     labels, predictions : (n,) class numbers or class names, optional
         Names without `class_names` are numbered alphabetically, which is refused where anything
         else goes by number. A missing class is refused.
@@ -166,11 +169,12 @@ class Evaluation:
         )
         return heads_of(examples, labels, probs, thresholds, head_names)
 
-    def _with_outcomes(self, **columns: Any) -> Evaluation:
-        """These examples, which have no outcome yet, with checked columns; what is known of their rows is shared."""
+    def _with_columns(self, **columns: Any) -> Evaluation:
+        """These examples with other, checked columns (not embeddings); what is known of their rows is shared."""
         other = object.__new__(type(self))
         known = {"_hashes_known": self._hashes_known, "_fingerprints_known": self._fingerprints_known}
-        vars(other).update(vars(self), **known, **columns)
+        held = {name: value for name, value in vars(self).items() if name not in _OF_OUTCOMES}
+        vars(other).update(held, **known, **columns)
         return other
 
     # -- what it holds ---------------------------------------------------------------------

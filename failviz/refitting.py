@@ -107,16 +107,15 @@ def _by_scope_and_rank(slices: list[Slice]) -> dict[tuple[Scope, int], Slice]:
 
 def _folds(evaluation: Evaluation, space: str, n_folds: int, random_state: Any) -> np.ndarray:
     """int64 (n,): parts of nearly equal size, as are their shares of each label and outcome, whatever the row order."""
-    from failviz.discovery.base import canonical_order
+    from failviz.discovery.base import canonical_order, dealt
 
     assert evaluation.labels is not None
     rng = np.random.default_rng(random_state)
     strata = 2 * evaluation.labels + evaluation.errors
-    order = canonical_order(evaluation.space(space), evaluation.row_hashes(space), strata)
+    hashes = evaluation.row_hashes(space)
+    order = canonical_order(evaluation.space(space), hashes, strata)
     shuffled = np.concatenate([rng.permutation(order[strata[order] == stratum]) for stratum in np.unique(strata)])
-    fold = np.empty(evaluation.n_examples, dtype=np.int64)
-    fold[shuffled] = np.arange(evaluation.n_examples) % n_folds
-    return fold
+    return dealt(shuffled, hashes, n_folds)
 
 
 def _require_fitted_on(finder: SliceFinder, evaluation: Evaluation, argument: str) -> None:

@@ -176,6 +176,9 @@ def status_of(errors: np.ndarray, fewest: int, searched: str = "fitted") -> str:
     return "too_few_correct" if (~errors).sum() < fewest else searched
 
 
+_MOST_COPIES = 5  # of one row, on average, that pass for copies
+
+
 def canonical_order(embeddings: np.ndarray, hashes: np.ndarray, *outcomes: np.ndarray) -> np.ndarray:
     """Row numbers in an order that depends on the content of the rows, not on their place.
 
@@ -201,3 +204,32 @@ def canonical_order(embeddings: np.ndarray, hashes: np.ndarray, *outcomes: np.nd
     for start, block in row_chunks(embeddings):
         places[start : start + len(block)] = (block * axis).sum(axis=1)
     return np.lexsort((*outcomes, hashes, places))
+
+
+def dealt(shuffled: np.ndarray, contents: np.ndarray, n_parts: int) -> np.ndarray:
+    """Deal rows out to parts of nearly equal size.
+
+    Copies go to one part: in another they would be judged by a search that has seen them. Where so many rows are
+    alike that it is their nature (discrete tables), each is dealt out by itself.
+
+    Parameters
+    ----------
+    shuffled : int array (n,)
+        Row numbers in the order in which they are dealt, one to each part in turn.
+    contents : array (n,)
+        Equal for copies.
+    n_parts : int
+
+    Returns
+    -------
+    int64 (n,)
+    """
+    parts = np.empty(len(shuffled), dtype=np.int64)
+    _, first, copy_of = np.unique(contents[shuffled], return_index=True, return_inverse=True)
+    if len(first) * _MOST_COPIES < len(shuffled):
+        parts[shuffled] = np.arange(len(shuffled)) % n_parts
+        return parts
+    turn = np.empty(len(first), dtype=np.int64)
+    turn[np.argsort(first)] = np.arange(len(first))
+    parts[shuffled] = turn[copy_of] % n_parts
+    return parts

@@ -21,10 +21,10 @@ from failviz.slices import Scope
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.5)
 """Sizes that a candidate without a border of its own may have, as shares of its scope."""
 FEWEST_MEMBERS = 8
-SAME = 0.8
-"""Jaccard index of the members above which two candidates of one scope are one."""
-TOP, SAME_TOP = 0.1, 0.7
-"""The share of a scope that ranks highest, and the share of the smaller of two tops above which they are one."""
+SAME, SAME_TOP = 0.8, 0.5
+"""Jaccard index of the members, and of the tops, above which two candidates of one scope are one."""
+TOP = 0.1
+"""Share of a scope that ranks highest."""
 FOUND_AGAIN = 0.5
 """Rank correlation below which a search has not found a candidate again."""
 CLEAR = 0.9
@@ -68,7 +68,8 @@ class Judged:
     own : bool (m,)
         Members in-sample.
     top : bool (m,)
-        Those that rank highest in-sample, a tenth of the scope at most.
+        The tenth of the scope that ranks highest in-sample, of a candidate with a border its members at most; all that
+        rank the same as the last of them too.
     size : float or None
         Share of the scope that they are to be; None = the candidate has its own border.
     is_group : bool
@@ -222,9 +223,11 @@ def judge(
             judged.append(Judged(scope, rows, member[j], one.is_member, top & one.is_member, None, one.is_group))
             continue
         tops = {share: heights[j] >= 1 - share for share in SHARES}
-        large = [share for share, top in tops.items() if top.sum() >= FEWEST_MEMBERS] or [SHARES[-1]]
+        owns = {share: one.scores > np.quantile(one.scores, 1 - share) for share in SHARES}
+        # Where scores are tied, a cut may leave next to nothing above.
+        large = [s for s in SHARES if tops[s].sum() >= FEWEST_MEMBERS and owns[s].mean() > s / 2] or [SHARES[-1]]
         size = max(large, key=lambda share: stratified.counts(tops[share]).deviance)
-        judged.append(Judged(scope, rows, tops[size], one.scores > np.quantile(one.scores, 1 - size), top, size))
+        judged.append(Judged(scope, rows, tops[size], owns[size], top, size))
     return judged
 
 
@@ -239,10 +242,10 @@ def select(
 ) -> list[Choice]:
     """Take candidates one by one, that of most worth first, beside those already taken.
 
-    Where a clear hidden group holds much of the same errors and is about as bad, it is taken instead: what seeks errors
-    aims between the group and whatever else is wrong. Among the members of a taken candidate, and among the others,
-    errors are compared separately from then on. The j-th is taken if its test passes q j / n_tests, the levels of
-    Benjamini & Hochberg (1995) in a step-down manner.
+    Where a clear hidden group holds a good part of the same errors (`IN_COMMON`) and is nearly as bad (`AS_WRONG`,
+    `AS_WORTHY`), it is taken instead: what seeks errors aims between the group and whatever else is wrong. Among the
+    members of a taken candidate, and among the others, errors are compared separately from then on. The j-th is taken
+    if its test passes q j / n_tests, the levels of Benjamini & Hochberg (1995) in a step-down manner.
 
     Parameters
     ----------
@@ -261,7 +264,7 @@ def select(
     list of Choice
     """
     strata = strata.astype(np.int64)
-    left = {j for j, one in enumerate(judged) if one.is_member.sum() >= FEWEST_MEMBERS}
+    left = {j for j, one in enumerate(judged) if min(one.is_member.sum(), one.own.sum()) >= FEWEST_MEMBERS}
     known: dict[int, Counts] = {}
     scopes: dict[Scope, Stratified] = {}
     chosen: list[Choice] = []
@@ -316,6 +319,5 @@ def _clear_one(
 def _is_same(one: Judged, other: Judged) -> bool:
     if one.scope != other.scope:
         return False
-    shared, either = int((one.own & other.own).sum()), int((one.own | other.own).sum())
-    of_tops = int((one.top & other.top).sum())
-    return shared > SAME * either or of_tops > SAME_TOP * min(int(one.top.sum()), int(other.top.sum()))
+    pairs = ((one.own, other.own, SAME), (one.top, other.top, SAME_TOP))
+    return any(int((a & b).sum()) > share * int((a | b).sum()) for a, b, share in pairs)

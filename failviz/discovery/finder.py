@@ -1,7 +1,8 @@
-"""FailureFinder: what all methods propose, judged where they did not look, until nothing is left."""
+"""FailureFinder: what several methods propose, judged where they did not look, until nothing is left."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.utils import check_random_state
 from failviz import _checks
 from failviz._fingerprints import content_hashes
 from failviz._parallel import parallel_map
-from failviz.discovery.base import SliceFinder, canonical_order, status_of
+from failviz.discovery.base import SliceFinder, canonical_order, dealt, status_of
 from failviz.discovery.candidates import Candidate, placed, propose, view_of
 from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, judge, select
 from failviz.evaluation import Evaluation
@@ -25,24 +26,27 @@ WITHIN_CLASSES = 3
 
 
 class FailureFinder(SliceFinder):
-    """Find where the model fails, by every method at once, and stop where there is nothing more.
+    """Find where the model fails, by several methods at once, and stop where there is nothing more.
 
-    Within each class, and over all classes together, failure directions, trees, metadata rules, spotlights and an error
-    mixture propose where failures might lie, and hidden groups are grown from what they propose: clouds of examples
-    that are wrong more often, whether or not each of them is (`hidden_groups.py`). Every candidate is looked for again
-    without each third of the data and judged on that third. They are then taken one by one: the worth of a candidate
-    is how sure and how bad it is, among examples that those taken before do not explain. Where a hidden group that
-    every search draws alike holds the same failures, it is taken in place of what only aims at them. Where the next
-    would not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger score = more likely
-    to fail.**
+    Within each class failure directions (of an SVM and discriminants), trees and metadata rules propose where failures
+    might lie, and over all classes discriminants, trees, rules, spotlights and an error mixture. From what they propose
+    hidden groups are grown: clouds of examples that are wrong more often, whether or not each of them is
+    (`hidden_groups.py`). Every candidate is looked for again without each third of the data and judged on that third.
+    They are then taken one by one: the worth of a candidate is how sure and how bad it is, among examples that those
+    taken before do not explain. Where a hidden group that every search draws alike holds a good part of the same
+    failures and is nearly as bad, it is taken in place of what only aims at them. Where the next would not pass a test
+    at the false-discovery rate `q`, the list ends. It may be empty. **Larger score = more likely to fail.**
 
     Parameters
     ----------
     q : float, default 0.1
         The list ends where a share of about `q` of it would be chance, in (0, 1]; with 1 it does not, and whatever has
         errors in excess is ranked, up to `max_slices`. It is no verdict: the same data have chosen the list. Ask
-        `verify`. (Of 100 worlds without any failure 17 had a list; `verify` confirmed nothing in any.)
+        `verify`. (One in six worlds without any failure still had a list: `benchmarks/RESULTS.md`.)
     max_slices : int, default 20
+    columns : list of str or None
+        Metadata columns to make rules of; None = all that are usable. Leave out what is made of the predictions or
+        the outcome: a rule over it explains every error and says nothing.
     space : str or None
         Embedding space; None = the first.
     random_state : int, RandomState or None
@@ -69,8 +73,8 @@ class FailureFinder(SliceFinder):
     2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take every
     fourth place: the one kind needs no labels to be applied, and where labels are wrong it finds the whole group, of
     which the other finds the wrongly labelled. What only ranks (a direction) is cut to the size at which cross-fitted
-    errors change most, a share of the examples of the fit. Losses and metadata are used where there are any, at most
-    20,000 examples per search. `weights` of the Evaluation are not used.
+    errors change most, a share of the examples of the fit. Classes with fewer than 8 errors propose nothing. Losses and
+    metadata are used where there are any, at most 20,000 examples per search. `weights` of the Evaluation are not used.
 
     Examples
     --------
@@ -94,12 +98,14 @@ class FailureFinder(SliceFinder):
         q: float = 0.1,
         max_slices: int = 20,
         *,
+        columns: Sequence[str] | None = None,
         space: str | None = None,
         random_state: Any = None,
         progress: bool = True,
     ):
         self.q = q
         self.max_slices = max_slices
+        self.columns = columns
         self.space = space
         self.random_state = random_state
         self.progress = progress
@@ -113,16 +119,16 @@ class FailureFinder(SliceFinder):
 
     def fit(self, evaluation: Evaluation) -> FailureFinder:
         """Search an Evaluation with labels and predictions (or probs), not the model's training data."""
-        if self.q is True or self.q != 1:
-            _checks.fraction(self.q, "q")
+        if isinstance(self.q, bool) or not (isinstance(self.q, int | float | np.number) and 0 < self.q <= 1):
+            raise ValueError(f"q must lie above 0 and be at most 1, not {self.q!r}.")
         _checks.whole_number(self.max_slices, "max_slices", least=1)
         hashes = self._start_fit(evaluation)
         order = canonical_order(evaluation.space(self.space_), hashes, *_outcomes(evaluation))
-        evaluation = evaluation.take(order)
+        evaluation = _with_columns(evaluation, self.columns).take(order)
         labels, errors = evaluation.labels, evaluation.errors
         assert labels is not None
         rng = check_random_state(self.random_state)
-        folds = _parts(2 * labels + errors, rng)
+        folds = _parts(2 * labels + errors, hashes[order], rng)
         self.classes_ = np.arange(evaluation.n_classes)
         self.status_ = [status_of(errors[labels == c], ENOUGH, "searched") for c in self.classes_]
         scopes: list[Scope] = ["all", *(("label", int(c)) for c in self.classes_ if self.status_[c] == "searched")]
@@ -265,12 +271,24 @@ def _outcomes(evaluation: Evaluation) -> list[np.ndarray]:
     return [column for column in columns if column is not None]
 
 
-def _parts(strata: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """int64 (n,): parts of nearly equal size, alike in their strata."""
-    parts = np.empty(len(strata), dtype=np.int64)
+def _parts(strata: np.ndarray, contents: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """int64 (n,): parts of nearly equal size, alike in their strata, copies together."""
     shuffled = np.concatenate([rng.permutation(np.flatnonzero(strata == s)) for s in np.unique(strata)])
-    parts[shuffled] = np.arange(len(strata)) % N_PARTS
-    return parts
+    return dealt(shuffled, contents, N_PARTS)
+
+
+def _with_columns(evaluation: Evaluation, columns: Sequence[str] | None) -> Evaluation:
+    """The examples with the metadata columns that rules may use; None = all."""
+    if columns is None:
+        return evaluation
+    names = list(_checks.unique_names(columns, "columns"))
+    known = [] if evaluation.metadata is None else list(evaluation.metadata.columns)
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f"columns names {name!r}, and the metadata columns are {', '.join(map(repr, known)) or 'none'}."
+            )
+    return evaluation._with_columns(metadata=None if evaluation.metadata is None else evaluation.metadata[names])
 
 
 def _interleaved(within: list, over_all: list) -> list:
