@@ -47,7 +47,7 @@ class FailureDirections(SliceFinder):
         not depend on it. "balanced_accuracy" repeats the paper's recipe: for comparison.
     estimator : "svm", "lda" or "mlp"
         What separates errors from correct examples: the paper's linear SVM; the linear discriminant, in closed form
-        (`direction_lda.py`), often the better ranking and far quicker; or the paper's network with hidden layers
+        (`direction_lda.py`), far quicker and sometimes the better ranking; or the paper's network with hidden layers
         (d, 100), which has a score and no direction. Only the SVM has a C to select.
     n_directions : int, default 1
         At most how many directions a class may have, 1 to 4: a class can fail in several ways. Its errors are divided

@@ -83,6 +83,24 @@ def test_a_fit_that_fails_leaves_an_unfitted_finder(finder, halves):
     assert vars(fitted) == finder.get_params()
 
 
+@finders
+def test_a_fit_that_is_interrupted_leaves_an_unfitted_finder(finder, halves, monkeypatch):
+    fitted, start = clone(finder).fit(halves[0]), SliceFinder._start_fit
+
+    def interrupted(self, evaluation):
+        start(self, evaluation)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SliceFinder, "_start_fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.fit(halves[0])
+    monkeypatch.undo()
+    with pytest.raises(NotFittedError):
+        fitted.slices(halves[1])
+    assert vars(fitted) == finder.get_params()
+    assert fitted.fit(halves[0]).slices(halves[1])
+
+
 def test_a_subclass_may_call_the_fit_above_it(halves):
     class Counting(type(FINDERS[0])):
         def fit(self, evaluation):

@@ -8,6 +8,7 @@ from discovery_cases import planted
 from scipy.stats import hypergeom
 
 from failviz.discovery import FailureDirections, FailureFinder
+from failviz.discovery.base import dealt
 from failviz.discovery.candidates import HIDDEN_GROUP, propose
 from failviz.discovery.cross_fit import Judged, Placed, Stratified, judge, select
 from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
@@ -187,42 +188,117 @@ def test_of_two_that_are_nearly_the_same_the_better_is_kept():
     assert [one.number for one in select(candidates, errors, np.zeros(1000, int), q=1, most=5, n_tests=2)] == [1]
 
 
+def taken_of(candidates, errors):
+    strata = np.zeros(len(errors), int)
+    return [one.number for one in select(candidates, errors, strata, q=1, most=5, n_tests=len(candidates))]
+
+
 def test_of_two_with_the_same_top_the_better_is_kept():
     rng = np.random.default_rng(0)
-    rows, place = np.arange(1000), np.arange(1000)
-    errors = rng.random(1000) < np.where(place < 100, 0.6, 0.05)
-    small, wide = (judged_of(rows, place < size, top=place < 80) for size in (100, 300))
-    other = judged_of(rows, place < 300, top=place >= 220)
-    taken = select([small, wide, other], errors, np.zeros(1000, int), q=1, most=5, n_tests=3)
-    assert 1 not in [one.number for one in taken]
-    assert taken[0].number == 0
+    rows = place = np.arange(3000)
+    errors = rng.random(3000) < np.where(place < 100, 0.9, np.where(place < 600, 0.25, 0.05))
+    assert taken_of([judged_of(rows, place < n, top=place < 80) for n in (600, 100)], errors) == [1]
+    apart = [judged_of(rows, place < n, top=(place >= n - 80) & (place < n)) for n in (600, 100)]
+    assert taken_of(apart, errors) == [1, 0]
 
 
-def blurred_and_clear(seed=0):
-    """A group that is wrong more often, and what seeks errors: half of it, and what else is wrong."""
+def test_a_group_is_not_hidden_by_a_worse_part_of_it():
+    rng = np.random.default_rng(0)
+    rows = place = np.arange(3000)
+    errors = rng.random(3000) < np.where(place < 100, 0.95, np.where(place < 600, 0.35, 0.05))
+    assert taken_of([judged_of(rows, place < n) for n in (600, 100)], errors) == [1, 0]
+
+
+def blurred_and_clear(n=4000, seed=0):
+    """Rows, errors, a group that is wrong more often, and what seeks errors: most of it, and what else is wrong."""
     rng = np.random.default_rng(seed)
-    n = 2000
-    place = np.arange(n)
-    group = place < 200
+    rows = np.arange(n)
+    group = rows < 400
     errors = rng.random(n) < np.where(group, 0.5, 0.1)
     seeker = (group & (errors | (rng.random(n) < 0.9))) | (errors & (rng.random(n) < 0.08))
-    return place, errors, group, seeker
+    blurred = Judged("all", rows, seeker, np.roll(seeker, 20), np.roll(seeker, 20), 0.1)  # elsewhere in-sample
+    assert 0 < blurred.agreement < 0.9
+    return rows, errors, group, seeker, blurred
 
 
 def test_a_clear_group_stands_for_what_aims_beside_it():
-    rows, errors, group, seeker = blurred_and_clear()
-    elsewhere = np.roll(seeker, 7)  # as other searches place it: not the same examples
-    blurred = Judged("all", rows, seeker, elsewhere, elsewhere, 0.1)
-    assert 0 < blurred.agreement < 0.9
+    rows, errors, group, seeker, blurred = blurred_and_clear()
+    assert taken_of([blurred, judged_of(rows, group, is_group=True)], errors)[0] == 1
+    assert taken_of([blurred, judged_of(rows, group)], errors)[0] == 0  # no cloud of its own
+    unclear = Judged("all", rows, group, np.roll(group, 60), group, None, is_group=True)
+    assert taken_of([blurred, unclear], errors)[0] == 0
+    clear = Judged("all", rows, seeker, seeker, seeker, None)  # is found alike itself
+    assert taken_of([clear, judged_of(rows, group, is_group=True)], errors)[0] == 0
 
-    def first(clear):
-        return select([blurred, clear], errors, np.zeros(len(rows), int), q=1, most=5, n_tests=2)[0].number
 
-    assert first(judged_of(rows, group, is_group=True)) == 1
-    assert first(judged_of(rows, group)) == 0  # no cloud of its own
-    assert first(Judged("all", rows, group, np.roll(group, 60), group, None, is_group=True)) == 0  # not clear
-    assert first(judged_of(rows, rows < 800, is_group=True)) == 0  # much less often wrong
-    assert first(judged_of(rows, np.roll(group, 900), is_group=True)) == 0  # other errors
+def some(mask, n):
+    """The first n of a mask."""
+    return mask & (np.cumsum(mask) <= n)
+
+
+@pytest.mark.parametrize("condition", ["AS_WRONG", "AS_WORTHY", "IN_COMMON"])
+def test_a_clear_group_must_hold_up_in_each_way(condition, monkeypatch):
+    rows = np.arange(4000)
+    errors = rows % 10 == 0
+    errors[:160], errors[160:200] = True, False  # 80% of 200
+    errors[2000:2150], errors[2150:2200] = True, False  # 75% of another 200
+    seeker = rows < 200
+    blurred = Judged("all", rows, seeker, np.roll(seeker, 20), np.roll(seeker, 20), 0.1)
+    stand_in = {
+        "AS_WRONG": rows < 300,  # holds them all, wrong less often
+        "AS_WORTHY": some(errors & seeker, 48) | some(~errors & (rows >= 400), 26),  # wrong as often, few
+        "IN_COMMON": (rows >= 2000) & (rows < 2200),  # others
+    }[condition]
+    candidates = [blurred, judged_of(rows, stand_in, is_group=True)]
+    assert taken_of(candidates, errors)[0] == 0
+    monkeypatch.setattr(f"failviz.discovery.cross_fit.{condition}", 0.0)
+    assert taken_of(candidates, errors)[0] == 1
+
+
+def test_the_finder_takes_the_hidden_group_for_the_direction_that_aims_at_it(monkeypatch):
+    rng = np.random.default_rng(6)
+    rows, group = rng.normal(size=(2400, 10)), rng.random(2400) < 0.15
+    rows[group, 0] += 7
+    at = np.where(group, 0.5 + 0.2 * np.tanh(rows[:, 1]), 0.04 + 0.3 * (rows[:, 1] > 1.3))
+    evaluation = evaluation_of(rows, rng.random(2400) < at)
+    fit, test = evaluation.take(np.arange(1200)), evaluation.take(np.arange(1200, 2400))
+
+    def first():
+        one = FailureFinder(random_state=0, progress=False).fit(fit).slices(test)[0]
+        return one.stats["found_by"], (one.is_member & group[1200:]).sum() / (one.is_member | group[1200:]).sum()
+
+    method, share = first()
+    assert method == HIDDEN_GROUP and share > 0.95
+    monkeypatch.setattr("failviz.discovery.cross_fit.CLEAR", 2.0)
+    method, share = first()
+    assert method == "failure direction" and share < 0.8
+
+
+def test_worth_is_how_sure_and_how_bad():
+    errors = np.arange(500) < 100
+    members = (np.arange(500) >= 80) & (np.arange(500) < 130)
+    counts = Stratified(np.arange(500), errors, np.zeros(500, int)).counts(members)
+    assert counts.error_rate == 0.4
+    assert counts.worth == pytest.approx(counts.z * np.sqrt(0.4))
+
+
+def test_a_class_is_divided_for_directions_of_the_svm_and_for_discriminants():
+    rows, wrong, _ = cloud(600, 8)
+    found = propose(evaluation_of(rows, wrong), np.arange(600), ("label", 0), "embedding", 0)
+    directions = [one.place for one in found if one.method == "failure direction"]
+    assert sum(isinstance(place, tuple) for place in directions) == 1 + 2 + 3
+    assert sum(not isinstance(place, tuple) for place in directions) == 1 + 2 + 3 + 4
+
+
+def test_sizes_at_which_tied_scores_leave_nothing_are_not_chosen():
+    rng = np.random.default_rng(0)
+    height = (np.arange(3000) % 5 == 0).astype(float)
+    parts = np.arange(3000) // 5 % 3
+    errors = rng.random(3000) < np.where(height > 0, 0.6, 0.05)
+    [one] = judged([Placed("a", height, None)], [[Placed("a", height, None)]] * 3, parts, errors)
+    assert one.own.sum() == one.is_member.sum() == 600
+    nothing = Judged("all", np.arange(3000), height > 0, np.zeros(3000, bool), height > 0, 0.14)
+    assert taken_of([nothing], errors) == []
 
 
 def test_agreement_is_kappa():
@@ -343,6 +419,41 @@ def test_metadata_rules_are_found_within_a_class_and_then_needed():
     assert finder.requires_to_apply == ("labels", "metadata")
     with pytest.raises(ValueError, match="FailureFinder needs metadata"):
         finder.slices(evaluation_of(rows, wrong, labels=labels))
+
+
+def test_it_can_be_told_which_metadata_to_read():
+    rng = np.random.default_rng(0)
+    labels, ground = rng.integers(2, size=2000), rng.choice(["grass", "sand", "snow"], 2000)
+    wrong = rng.random(2000) < np.where((labels == 1) & (ground == "grass"), 0.6, 0.05)
+    said = np.where(wrong, 1 - labels, labels).astype(str)  # gives the outcome away
+    rows, metadata = rng.normal(size=(2000, 6)), {"said": said, "ground": ground}
+    evaluation = evaluation_of(rows, wrong, labels=labels, metadata=metadata)
+
+    def rules(columns):
+        finder = FailureFinder(columns=columns, random_state=0, progress=False).fit(evaluation)
+        return [one.rule for one in finder.slices(evaluation) if one.rule and "feature" not in one.rule]
+
+    assert any("said" in rule for rule in rules(None))
+    assert rules(["ground"])[0] == "ground == 'grass'" and not any("said" in rule for rule in rules(["ground"]))
+    assert rules([]) == []
+    with pytest.raises(ValueError, match="columns names 'light', and the metadata columns are 'said', 'ground'"):
+        rules(["light"])
+
+
+def test_copies_are_dealt_to_one_part_and_discrete_rows_one_by_one():
+    contents = np.repeat(np.arange(100), 3)
+    parts = dealt(np.random.default_rng(0).permutation(300), contents, 3)
+    assert all(len(set(parts[contents == one])) == 1 for one in range(100))
+    assert np.bincount(parts).tolist() == [102, 99, 99]
+    discrete = np.arange(300) % 4
+    assert np.bincount(dealt(np.random.default_rng(0).permutation(300), discrete, 3)).tolist() == [100, 100, 100]
+
+
+def test_a_bad_q_is_refused():
+    evaluation, _ = planted(300)
+    for q in (0, -1, 1.5, True, "a", float("nan")):
+        with pytest.raises(ValueError, match="q must lie above 0 and be at most 1"):
+            FailureFinder(q=q).fit(evaluation)
 
 
 def test_losses_and_metadata_are_not_needed():
