@@ -144,6 +144,50 @@ class Slice:
             evaluation, scores=member, weights=member, scope="all", name=name, method=DRAWN, is_drawn=True, **facts
         )
 
+    def extend(self, evaluation: Evaluation, to: Evaluation, *, space: str | None = None) -> Slice:
+        """Carry this slice to other examples, where `verify` may judge it.
+
+        What was drawn by hand while looking at errors proves nothing on the examples looked at. Membership is learnt
+        there, from the embeddings alone, and applied to examples that nobody has looked at.
+
+        Parameters
+        ----------
+        evaluation : Evaluation
+            That of this slice, with 5 members and 5 others in its scope at least.
+        to : Evaluation
+            Other examples, in the same space.
+        space : str, optional
+            In which members are told from others; default the first.
+
+        Returns
+        -------
+        Slice
+            Of `to`, under the same name. `direction` (d,) points into the slice. `stats["agreement"]` in [0, 1] is
+            the Jaccard index of the members and of those told from embeddings that the classifier had not seen: near 0
+            this space does not show what was drawn.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When the slice belongs to another Evaluation, the space is missing or of another width, or there are too
+            few members or others.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from failviz.evaluation import Evaluation
+        >>> rows = np.random.default_rng(0).normal(size=(200, 3))
+        >>> rows[::10] += 4
+        >>> seen, fresh = Evaluation(rows).split(0.5, random_state=0)
+        >>> drawn = Slice.drawn(seen, seen.ids[seen.space()[:, 0] > 2], "far out")
+        >>> one = drawn.extend(seen, fresh)
+        >>> one.is_drawn, bool(one.is_member[fresh.space().sum(axis=1) > 9].all())
+        (False, True)
+        """
+        from failviz._extension import extended
+
+        return extended(self, evaluation, to, space)
+
     @property
     def is_member(self) -> np.ndarray:
         """Boolean (n,): weight at least one half."""

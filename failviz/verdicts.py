@@ -22,7 +22,8 @@ class Verdict:
     ----------
     slice : Slice
     n, n_errors : int
-        Members and wrong members among the examples judged: those that the finder had not seen.
+        Members and wrong members among the examples judged: those that the finder had not seen. (0 wrong where right
+        and wrong are not known, and the rates NaN: see mean_loss.)
     error_rate : float
         Of the members, in [0, 1]; NaN when there are none.
     class_error_rate, rest_n : float, int
@@ -31,9 +32,11 @@ class Verdict:
         labels of which the slice holds every example have no rest and are left out. NaN where
         nothing is left to compare with.
     lift : float
-        Error rate of the members that have a rest, over class_error_rate: what the test compares.
+        Error rate of the members that have a rest, over class_error_rate: what the test compares. Without error rates
+        mean_loss over rest_mean_loss.
     low, high : float
-        95% Wilson interval of error_rate; not adjusted for how the slice was chosen among others.
+        95% Wilson interval of error_rate, else normal interval of mean_loss; not adjusted for how the slice was chosen
+        among others.
     p, q : float
         One-sided exact p-value against the scope, and its adjustment for the slices judged
         together (`method` of `verify`); NaN where no test was made.
@@ -51,6 +54,9 @@ class Verdict:
         error_rate drawn toward class_error_rate, the more the fewer the members: the better guess of the rate on yet
         other data. Empirical Bayes, with a beta prior whose strength is estimated from the slices judged together.
         NaN where no test was made.
+    mean_loss, rest_mean_loss : float
+        Of the members and of the rest of the scope, where an Evaluation has losses and no labels or predictions; else
+        NaN.
     stability : float
         Mean best-match Jaccard index over refits on 80% of the data, in [0, 1]; NaN where `verify` was not asked to
         refit (`refit_on=`).
@@ -73,6 +79,8 @@ class Verdict:
     caution: str = ""
     shrunken_rate: float = math.nan
     stability: float = math.nan
+    mean_loss: float = math.nan
+    rest_mean_loss: float = math.nan
 
     @property
     def drawn(self) -> bool:
@@ -125,12 +133,17 @@ class Verdicts(Sequence[Verdict]):
         """The slices that held-out data confirms, in order."""
         return [verdict.slice for verdict in self if verdict.confirmed]
 
+    @property
+    def _by_loss(self) -> bool:
+        return any(not math.isnan(v.mean_loss) for v in self)
+
     def to_frame(self) -> pd.DataFrame:
-        """One row per slice; rates in [0, 1]."""
+        """One row per slice; rates in [0, 1], or mean losses where there are no rates."""
         import pandas as pd
 
-        rates = ("error_rate", "shrunken_rate", "class_error_rate", "lift", "low", "high")
-        names = ("n", *rates, "p", "q", "stability", "confirmed")
+        rates: tuple[str, ...] = ("error_rate", "shrunken_rate", "class_error_rate")
+        rates = ("mean_loss", "rest_mean_loss") if self._by_loss else rates
+        names = ("n", *rates, "lift", "low", "high", "p", "q", "stability", "confirmed")
         rows = [
             {"slice": v.slice.name, "method": v.slice.method}
             | {name: getattr(v, name) for name in names}
@@ -147,15 +160,27 @@ class Verdicts(Sequence[Verdict]):
             {
                 "slice": [v.slice.name for v in self],
                 "found by": [v.slice.method for v in self],
-                "wrong": [f"{v.n_errors} of {v.n}" for v in self],
-                "error rate": [
-                    f"{percent(v.error_rate)} [{percent(v.low)}, {percent(v.high)}]" if v.n else "" for v in self
-                ],
-                "elsewhere": ["" if math.isnan(v.class_error_rate) else percent(v.class_error_rate) for v in self],
+                **(self._losses_in_words() if self._by_loss else self._rates_in_words()),
                 **({} if all(math.isnan(v.stability) for v in self) else {"found again": self._found_again}),
                 "verdict": [v.words for v in self],
             }
         )
+
+    def _rates_in_words(self) -> dict[str, list[str]]:
+        return {
+            "wrong": [f"{v.n_errors} of {v.n}" for v in self],
+            "error rate": [
+                f"{percent(v.error_rate)} [{percent(v.low)}, {percent(v.high)}]" if v.n else "" for v in self
+            ],
+            "elsewhere": ["" if math.isnan(v.class_error_rate) else percent(v.class_error_rate) for v in self],
+        }
+
+    def _losses_in_words(self) -> dict[str, list[str]]:
+        return {
+            "n": [str(v.n) for v in self],
+            "mean loss": [f"{v.mean_loss:.3g} [{v.low:.3g}, {v.high:.3g}]" if v.n else "" for v in self],
+            "elsewhere": ["" if math.isnan(v.rest_mean_loss) else f"{v.rest_mean_loss:.3g}" for v in self],
+        }
 
     @property
     def _found_again(self) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from failviz import _checks, _statistics
 from failviz._fingerprints import SEEN_LIMIT, recognised
 from failviz._slice_counts import GAP_WORTH_FINDING, UNWEIGHTED, Counts, counted
+from failviz._slice_losses import Losses, losses_of, permuted_p
 from failviz.evaluation import Evaluation
 from failviz.permutation import any_failure
 from failviz.refitting import cross_fitted, stability
@@ -76,7 +77,9 @@ def verify(
         A finder's slices are taken on `evaluation`.
     evaluation : Evaluation
         With labels and predictions; other examples than the finder was fitted on. Its weights are
-        not used: each row counts once, as a test counts independent examples.
+        not used: each row counts once, as a test counts independent examples. Where it has losses only
+        (recommenders, regression), the mean loss of a slice is compared with that of the rest of its scope, by
+        9,999 permutations within the scope: no p-value is then below 0.0001.
     q : float
         False-discovery rate, in (0, 1).
     method : "bh" or "by"
@@ -91,7 +94,8 @@ def verify(
         (`evaluation.split`), say more where they can be had.
     n_permutations : int
         Above 0, `Verdicts.any_failure` answers whether there is any systematic failure at all, from so many
-        permutations of the errors (999, say). Not with `cross_fit`, whose slices depend on the errors.
+        permutations of the errors (999, say). Not with `cross_fit`, whose slices depend on the errors, nor without
+        labels and predictions.
     random_state : int
         Of the refits, the parts and the permutations.
     progress : bool
@@ -107,7 +111,7 @@ def verify(
     ------
     ValueError
         When a slice belongs to another Evaluation, when more than 1% of the rows were seen by
-        the finder's fit (and `cross_fit` was not asked for), or when labels or predictions are missing. Where rows
+        the finder's fit (and `cross_fit` was not asked for), or when losses are missing too. Where rows
         repeat by nature (discrete tables, natural duplicates), that is 1% beyond twice what chance would make of it.
 
     Notes
@@ -120,6 +124,8 @@ def verify(
     see the same example through another encoder, augmented or cropped, nor one that fails to be
     unique among the rows of the fit.
     """
+    if not isinstance(evaluation, Evaluation):
+        raise TypeError(f"verify judges slices on an Evaluation, not {type(evaluation).__name__}.")
     _checks.fraction(q, "q")
     if method not in ("bh", "by"):
         raise ValueError(f'method must be "bh" (Benjamini-Hochberg) or "by" (Benjamini-Yekutieli), not {method!r}.')
@@ -127,11 +133,14 @@ def verify(
     if cross_fit is not None and (n_permutations or refit_on is not None):
         raise ValueError("cross_fit goes with neither n_permutations nor refit_on: both need data that no search saw.")
     slices = slices if isinstance(slices, Slice | Verdict) or _is_finder(slices) else _listed(slices)
+    if n_permutations:
+        evaluation.require("labels", "predictions", by="n_permutations")
     again: dict[str, Any] = {"random_state": random_state, "progress": progress}
     measured = _unseen(slices, evaluation) if cross_fit is None else _crossed(slices, evaluation, cross_fit, again)
     found = [m.slice for m in measured]
     testable = np.array([not (one.is_drawn or one.uses_outcome) for one in found], dtype=bool)
-    p = np.array([m.p_value() if test else math.nan for m, test in zip(measured, testable, strict=True)])
+    p = np.full(len(found), math.nan)
+    p[testable] = _p_values([m for m, test in zip(measured, testable, strict=True) if test], random_state)
     adjust = _statistics.benjamini_hochberg if method == "bh" else _statistics.benjamini_yekutieli
     adjusted = adjust(p)
     sizes = np.array([int(m.n_in.sum()) for m in measured], dtype=np.int64)
@@ -150,13 +159,14 @@ def verify(
         return max(lacking, more or 0) if is_clear[i] or more is not None else None
 
     stable = [math.nan] * len(found) if refit_on is None else _stabilities(slices, refit_on, evaluation, again)
-    tested = [m for m, test in zip(measured, testable, strict=True) if test]
+    tested = [m for m, test in zip(measured, testable, strict=True) if test and isinstance(m, Counts)]
     shrunken = np.full(len(found), math.nan)
-    shrunken[testable] = _statistics.shrunken_rates(
-        np.array([m.errors_in.sum() for m in tested], dtype=np.int64),
-        sizes[testable],
-        np.array([m.rest_rate for m in tested]),
-    )
+    if tested:
+        shrunken[testable] = _statistics.shrunken_rates(
+            np.array([m.errors_in.sum() for m in tested], dtype=np.int64),
+            sizes[testable],
+            np.array([m.rest_rate for m in tested]),
+        )
     worth_it = [m for m in tested if m.n_in.sum() >= FEWEST]
     return Verdicts(
         (
@@ -178,8 +188,24 @@ def measure(slices: Any, evaluation: Evaluation) -> Verdicts:
     """Rates of slices on the data that chose them: a description, marked in-sample, never a test."""
     nothing = {"p": math.nan, "q": math.nan, "confirmed": False, "needs": None}
     return Verdicts(
-        counted(one, evaluation).verdict(**nothing, in_sample=True) for one in slices_of(slices, evaluation)
+        _measured(one, evaluation).verdict(**nothing, in_sample=True) for one in slices_of(slices, evaluation)
     )
+
+
+def _measured(
+    one: Slice, evaluation: Evaluation, judged: np.ndarray | None = None, cautions: Iterable[str] = ()
+) -> Counts | Losses:
+    """Errors of a slice and its scope, or their losses where right and wrong are not known."""
+    has_outcome = evaluation.labels is not None and evaluation.predictions is not None
+    if has_outcome or evaluation.losses is None:
+        return counted(one, evaluation, judged, cautions)
+    return losses_of(one, evaluation, judged, cautions)
+
+
+def _p_values(measured: list[Counts | Losses], random_state: int) -> list[float]:
+    losses = [m for m in measured if isinstance(m, Losses)]
+    of_losses = iter(permuted_p(losses, random_state).tolist())
+    return [m.p_value() if isinstance(m, Counts) else next(of_losses) for m in measured]
 
 
 def slices_of(things: Any, evaluation: Evaluation) -> list[Slice]:
@@ -243,11 +269,11 @@ def _finders_of(things: Any, why: str) -> list[SliceFinder]:
     return [finder for thing in things for finder in _finders_of(thing, why)]
 
 
-def _crossed(slices: Any, evaluation: Evaluation, n_folds: int, again: dict[str, Any]) -> list[Counts]:
+def _crossed(slices: Any, evaluation: Evaluation, n_folds: int, again: dict[str, Any]) -> list[Counts | Losses]:
     """Counts of each finder's slices, every example placed by a fit that did not see it, and a p-value per part."""
     _checks.whole_number(n_folds, "cross_fit", least=2)
     evaluation.require("labels", "predictions", by="cross-fitting")
-    found = []
+    found: list[Counts | Losses] = []
     for finder in _finders_of(slices, "cross_fit"):
         parts_of_each = cross_fitted(finder, evaluation, n_folds, **again)
         for one, parts in zip(finder.slices(evaluation), parts_of_each, strict=True):
@@ -275,15 +301,15 @@ def _stabilities(things: Any, refit_on: Evaluation, evaluation: Evaluation, agai
     return [value for thing in things for value in _stabilities(thing, refit_on, evaluation, again)]
 
 
-def _unseen(things: Any, evaluation: Evaluation) -> list[Counts]:
-    """Counts over the rows that the finders have not seen; refused when they have seen too many."""
+def _unseen(things: Any, evaluation: Evaluation) -> list[Counts | Losses]:
+    """Counts, or losses, over the rows that the finders have not seen; refused when they have seen too many."""
     cache: dict[Any, Any] = {}
     return [_unseen_of(one, evaluation, cache) for one in slices_of(things, evaluation)]
 
 
-def _unseen_of(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> Counts:
+def _unseen_of(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> Counts | Losses:
     if one.is_drawn:
-        return counted(one, evaluation)
+        return _measured(one, evaluation)
     is_seen, share, can_tell = _seen(one, evaluation, cache)
     if share > SEEN_LIMIT:
         raise ValueError(
@@ -296,4 +322,4 @@ def _unseen_of(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> Cou
     if known:
         are = "example is" if known == 1 else "examples are"
         cautions.append(f"{known:,} {are} left out, as identical to what the slice was found on")
-    return counted(one, evaluation, ~is_seen, cautions)
+    return _measured(one, evaluation, ~is_seen, cautions)

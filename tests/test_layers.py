@@ -14,13 +14,14 @@ LAYERS = [
     {"_checks", "_pixels", "_statistics", "_fingerprints", "_neighbours", "_parallel", "_progress"},
     {
         *("evaluation", "_columns", "_evaluation_format", "slices", "sources", "store", "datasets"),
-        *("annotations", "_annotation_state", "changelog", "runlog", "_multilabel"),
+        *("annotations", "_annotation_state", "changelog", "runlog", "_multilabel", "_extension"),
     },
     {"discovery", "encoders", "inference", "_data_items", "_model_runners", "_model_state"},
     {
         "verification",
         "verdicts",
         "_slice_counts",
+        "_slice_losses",
         "permutation",
         "refitting",
         "agreement",

@@ -105,8 +105,10 @@ def test_refusals_are_sentences():
     with pytest.raises(TypeError, match="fitted finder or slices"):
         verify(3, ev)
     with pytest.raises(ValueError, match="judging a slice needs labels"):
-        bare = Evaluation(np.eye(3), losses=[1, 2, 3])
+        bare = Evaluation(np.eye(3))
         verify(group(bare, np.array([1, 0, 0])), bare)
+    with pytest.raises(TypeError, match="verify judges slices on an Evaluation, not NoneType"):
+        verify(group(ev, np.ones(len(ev))), None)
 
 
 def test_tables_for_people_and_for_code():

@@ -1,0 +1,76 @@
+"""Carry a slice to other examples: a classifier of membership, so that what was drawn by hand can be tested."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from failviz import _fingerprints
+from failviz.evaluation import Evaluation
+from failviz.slices import Scope, Slice, scope_mask
+
+FEWEST = 5
+"""Members, and others of the scope, below which membership cannot be learnt."""
+_FOLDS = 5
+
+
+def extended(one: Slice, evaluation: Evaluation, to: Evaluation, space: str | None) -> Slice:
+    """What `Slice.extend` gives."""
+    if not isinstance(evaluation, Evaluation) or not isinstance(to, Evaluation):
+        raise TypeError("extend takes the Evaluation of the slice, and the one to carry it to.")
+    if one.evaluation_hash != evaluation.hash:
+        raise ValueError(f"slice {one.name!r} belongs to another Evaluation: give the one it was made on first.")
+    space = evaluation.spaces[0] if space is None else space
+    rows, others = evaluation.space(space), to.space(space)
+    if rows.shape[1] != others.shape[1]:
+        raise ValueError(
+            f"space {space!r} has {rows.shape[1]} dimensions here and {others.shape[1]} there: use the same encoder."
+        )
+    inside = scope_mask(one.scope, evaluation)
+    member = one.is_member[inside]
+    if min(member.sum(), (~member).sum()) < FEWEST:
+        raise ValueError(
+            f"extend needs {FEWEST} members and as many others in the scope of {one.name!r}, and it has "
+            f"{int(member.sum())} and {int((~member).sum())}: draw more."
+        )
+    direction, intercept, agreement = _learnt(rows[inside].astype(np.float64), member)
+    scores = others @ direction + intercept
+    seen = dict(one.seen)
+    mine = evaluation.row_fingerprints(space)
+    seen[space] = _fingerprints.together(seen[space], mine) if space in seen else mine
+    return Slice.of(
+        to,
+        scores=scores,
+        weights=(scores > 0) * 1.0,
+        scope=_scope_in(one.scope, to),
+        name=one.name,
+        method=f"{one.method}, extended",
+        caption=one.caption,
+        direction=direction,
+        stats={"agreement": agreement},
+        seen=seen,
+    )
+
+
+def _scope_in(scope: Scope, to: Evaluation) -> Scope:
+    if not isinstance(scope, str):
+        to.require(f"{scope[0]}s", by="a slice of one class")
+    return scope
+
+
+def _learnt(rows: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Direction (d,) and intercept of membership, positive inside, and how well it is told on rows left out.
+
+    Fisher's discriminant with the covariance of Ledoit & Wolf 2004. It is cut where as large a share of cross-validated
+    scores lies above as there are members: its own intercept takes both sides for equally spread clouds.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    held_out = cross_val_predict(model, rows, member, cv=folds, method="decision_function")
+    cut = float(np.quantile(held_out, 1 - member.mean()))
+    told = held_out > cut
+    model.fit(rows, member)
+    either = int((told | member).sum())
+    return model.coef_[0], float(model.intercept_[0]) - cut, int((told & member).sum()) / either
