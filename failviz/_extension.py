@@ -13,10 +13,8 @@ FEWEST = 5
 _FOLDS = 5
 
 
-def extended(one: Slice, evaluation: Evaluation, to: Evaluation, space: str | None) -> Slice:
+def extended(one: Slice, evaluation: Evaluation, to: Evaluation, scope: Scope, space: str | None) -> Slice:
     """What `Slice.extend` gives."""
-    if not isinstance(evaluation, Evaluation) or not isinstance(to, Evaluation):
-        raise TypeError("extend takes the Evaluation of the slice, and the one to carry it to.")
     if one.evaluation_hash != evaluation.hash:
         raise ValueError(f"slice {one.name!r} belongs to another Evaluation: give the one it was made on first.")
     space = evaluation.spaces[0] if space is None else space
@@ -25,11 +23,11 @@ def extended(one: Slice, evaluation: Evaluation, to: Evaluation, space: str | No
         raise ValueError(
             f"space {space!r} has {rows.shape[1]} dimensions here and {others.shape[1]} there: use the same encoder."
         )
-    inside = scope_mask(one.scope, evaluation)
+    inside = scope_mask(scope, evaluation)
     member = one.is_member[inside]
     if min(member.sum(), (~member).sum()) < FEWEST:
         raise ValueError(
-            f"extend needs {FEWEST} members and as many others in the scope of {one.name!r}, and it has "
+            f"extend needs {FEWEST} members and as many others in its scope, and {one.name!r} has "
             f"{int(member.sum())} and {int((~member).sum())}: draw more."
         )
     direction, intercept, agreement = _learnt(rows[inside].astype(np.float64), member)
@@ -41,7 +39,7 @@ def extended(one: Slice, evaluation: Evaluation, to: Evaluation, space: str | No
         to,
         scores=scores,
         weights=(scores > 0) * 1.0,
-        scope=_scope_in(one.scope, to),
+        scope=scope,
         name=one.name,
         method=f"{one.method}, extended",
         caption=one.caption,
@@ -49,12 +47,6 @@ def extended(one: Slice, evaluation: Evaluation, to: Evaluation, space: str | No
         stats={"agreement": agreement},
         seen=seen,
     )
-
-
-def _scope_in(scope: Scope, to: Evaluation) -> Scope:
-    if not isinstance(scope, str):
-        to.require(f"{scope[0]}s", by="a slice of one class")
-    return scope
 
 
 def _learnt(rows: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from failviz import _checks
-from failviz.slices import Slice, scope_mask
+from failviz.slices import Slice, scope_mask, scope_named
 
 if TYPE_CHECKING:
     from failviz.evaluation import Evaluation
@@ -113,7 +113,7 @@ def retrieve(
         raise TypeError(f"for_slice must be a Slice, not {type(for_slice).__name__}.")
     if for_slice is not None and scope is not None:
         raise ValueError("for_slice brings its own scope: leave scope out.")
-    where = _scope("all" if scope is None else scope, evaluation) if for_slice is None else for_slice.scope
+    where = scope_named("all" if scope is None else scope, evaluation) if for_slice is None else for_slice.scope
     inside = scope_mask(where, evaluation)
     if not inside.any():
         raise ValueError(f"there are no examples in scope {where!r}: nothing can be retrieved.")
@@ -152,20 +152,6 @@ def _embeddings(evaluation: Evaluation, encoder: TextEncoder, space: str | None)
             "evaluate with encoders=encoder, or give the space= that this encoder made."
         )
     return evaluation.space(name)
-
-
-def _scope(scope: tuple[str, int | str] | str, evaluation: Evaluation) -> Scope:
-    """The same scope with the number of the class that it names."""
-    is_pair = isinstance(scope, tuple) and len(scope) == 2 and scope[0] in ("label", "prediction")
-    if not isinstance(scope, str) and not is_pair:
-        raise ValueError(f'scope must be "all", ("label", class) or ("prediction", class), not {scope!r}.')
-    if isinstance(scope, str) or not isinstance(scope[1], str):
-        return scope  # type: ignore[return-value]
-    kind, name = scope
-    names = [evaluation.class_name(number) for number in range(evaluation.n_classes)]
-    if name not in names:
-        raise ValueError(f"there is no class {name!r} in this Evaluation, only {', '.join(map(repr, names))}.")
-    return kind, names.index(name)
 
 
 def _filled(reference: str | None, scope: Scope, evaluation: Evaluation) -> str | None:

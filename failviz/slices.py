@@ -36,6 +36,20 @@ def scope_mask(scope: Scope, evaluation: Evaluation) -> np.ndarray:
     return column == class_number
 
 
+def scope_named(scope: tuple[str, int | str] | str, evaluation: Evaluation) -> Scope:
+    """The same scope with the number of the class that it names."""
+    is_pair = isinstance(scope, tuple) and len(scope) == 2 and scope[0] in ("label", "prediction")
+    if not isinstance(scope, str) and not is_pair:
+        raise ValueError(f'scope must be "all", ("label", class) or ("prediction", class), not {scope!r}.')
+    if isinstance(scope, str) or not isinstance(scope[1], str):
+        return scope  # type: ignore[return-value]
+    kind, name = scope
+    names = [evaluation.class_name(number) for number in range(evaluation.n_classes)]
+    if name not in names:
+        raise ValueError(f"there is no class {name!r} in this Evaluation, only {', '.join(map(repr, names))}.")
+    return kind, names.index(name)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Slice:
     """A named subpopulation of one Evaluation.
@@ -144,7 +158,14 @@ class Slice:
             evaluation, scores=member, weights=member, scope="all", name=name, method=DRAWN, is_drawn=True, **facts
         )
 
-    def extend(self, evaluation: Evaluation, to: Evaluation, *, space: str | None = None) -> Slice:
+    def extend(
+        self,
+        evaluation: Evaluation,
+        to: Evaluation,
+        *,
+        scope: tuple[str, int | str] | str | None = None,
+        space: str | None = None,
+    ) -> Slice:
         """Carry this slice to other examples, where `verify` may judge it.
 
         What was drawn by hand while looking at errors proves nothing on the examples looked at. Membership is learnt
@@ -156,6 +177,9 @@ class Slice:
             That of this slice, with 5 members and 5 others in its scope at least.
         to : Evaluation
             Other examples, in the same space.
+        scope : "all", ("label", class) or ("prediction", class), optional
+            The examples among which membership is learnt, told and judged; default the slice's own. Where a drawn
+            slice is of one class, say so: the space need not tell its class then.
         space : str, optional
             In which members are told from others; default the first.
 
@@ -185,8 +209,11 @@ class Slice:
         (False, True)
         """
         from failviz._extension import extended
+        from failviz.evaluation import Evaluation
 
-        return extended(self, evaluation, to, space)
+        if not isinstance(evaluation, Evaluation) or not isinstance(to, Evaluation):
+            raise TypeError("extend takes the Evaluation of the slice, and the one to carry it to.")
+        return extended(self, evaluation, to, self.scope if scope is None else scope_named(scope, evaluation), space)
 
     @property
     def is_member(self) -> np.ndarray:

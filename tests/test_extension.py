@@ -54,6 +54,10 @@ def test_it_stays_within_its_class_and_in_the_space_named(parts):
     one = Slice.of(seen, scores=member * 1.0, weights=member * 1.0, scope=("label", 1), name="bags", method="mine")
     there = one.extend(seen, fresh)
     assert there.scope == ("label", 1) and np.array_equal(there.in_scope, fresh.labels == 1)
+    drawn = Slice.drawn(seen, seen.ids[member], "bags")
+    again = drawn.extend(seen, fresh, scope=("label", "bag"))
+    assert again.scope == ("label", 1) and np.array_equal(again.is_member, there.is_member)
+    assert again.stats["agreement"] > drawn.extend(seen, fresh).stats["agreement"] + 0.2  # nothing tells the classes
     assert set(one.extend(seen, fresh, space="noise").seen) == {"noise"}
     assert one.extend(seen, fresh, space="noise").stats["agreement"] < there.stats["agreement"]
 
@@ -87,9 +91,11 @@ def test_refusals_are_sentences(parts):
     for ids in (seen.ids[:4], seen.ids[4:]):
         with pytest.raises(ValueError, match="extend needs 5 members and as many others"):
             Slice.drawn(seen, ids, "few").extend(seen, fresh)
+    with pytest.raises(ValueError, match="there is no class 'hat'"):
+        drawn.extend(seen, fresh, scope=("label", "hat"))
     with pytest.raises(TypeError, match="extend takes the Evaluation of the slice"):
         drawn.extend(seen, None)
     member = drawn_on & (seen.labels == 1)
     bags = Slice.of(seen, scores=member * 1.0, weights=member * 1.0, scope=("label", 1), name="bags", method="mine")
-    with pytest.raises(ValueError, match="a slice of one class needs labels"):
+    with pytest.raises(ValueError, match="needs labels, and this Evaluation has none"):
         bags.extend(seen, Evaluation({"clip": np.ones((5, 8))}))
