@@ -99,9 +99,11 @@ class Lab:
             self._process.wait()
         self._log.close()
 
-    def open(self, browser, notebook: str, width: int = 1440, height: int = 1000):
-        """A page with this notebook open, its kernel ready and the side bar closed."""
+    def open(self, browser, notebook: str, width: int = 1440, height: int = 1000, script: str | None = None):
+        """A page with this notebook open, its kernel ready and the side bar closed; a script runs in it first."""
         page = browser.new_page(viewport={"width": width, "height": height})
+        if script is not None:
+            page.add_init_script(script)
         # A workspace of its own: JupyterLab would otherwise restore what another test left open.
         page.goto(
             f"http://127.0.0.1:{self.port}/lab/workspaces/{secrets.token_hex(4)}/tree/{notebook}?token={self.token}"
