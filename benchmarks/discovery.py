@@ -189,7 +189,7 @@ def code_digest() -> str:
     files = [here / f"{name}.py" for name in ("planted", "planted_world", "scoring", "spotcheck")]
     files += [
         package.parent / f"{name}.py"
-        for name in ("verification", "_slice_counts", "_statistics", "slices", "evaluation")
+        for name in ("verification", "_fingerprints", "_slice_counts", "_statistics", "slices", "evaluation")
     ]
     files += sorted(package.glob("*.py"))
     written_here = "".join(inspect.getsource(written) for written in (finders, on_planted, on_null, on_scenes))

@@ -43,7 +43,10 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
         )
         return _three("in-sample", "named earlier", sentence)
     if item.kind == "drawn" or verdict.drawn:
-        sentence = f"You drew this while looking at these {unit}, so its error rate is not a held-out test: {rates}."
+        sentence = (
+            f"You drew this while looking at these {unit}, so its error rate is not a held-out test: {rates}. "
+            f"To test it, carry it to other {unit} with extend()."
+        )
         return _three("drawn", "drawn on these data", sentence)
     if slice_.uses_outcome:
         sentence = (
