@@ -8,6 +8,7 @@ quite.) Candidates are then taken one by one; what those taken already explain n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -242,6 +243,9 @@ def select(
 ) -> list[Choice]:
     """Take candidates one by one, that of most worth first, beside those already taken.
 
+    The worth of another of a scope from which n were taken is divided by the root of n + 1: a class of which much is
+    shown leaves room for the others.
+
     Where a clear hidden group holds a good part of the same errors (`IN_COMMON`) and is nearly as bad (`AS_WRONG`,
     `AS_WORTHY`), it is taken instead: what seeks errors aims between the group and whatever else is wrong. Among the
     members of a taken candidate, and among the others, errors are compared separately from then on. The j-th is taken
@@ -267,6 +271,7 @@ def select(
     left = {j for j, one in enumerate(judged) if min(one.is_member.sum(), one.own.sum()) >= FEWEST_MEMBERS}
     known: dict[int, Counts] = {}
     scopes: dict[Scope, Stratified] = {}
+    n_taken: Counter[Scope] = Counter()
     chosen: list[Choice] = []
     while left and len(chosen) < most:
         level = 1.0 if q == 1 else q * (len(chosen) + 1) / n_tests
@@ -275,7 +280,8 @@ def select(
             if one.scope not in scopes:
                 scopes[one.scope] = Stratified(one.rows, errors, strata)
             known[j] = scopes[one.scope].counts(one.is_member)
-        ranked = sorted((j for j in left if known[j].z > 0), key=lambda j: (-known[j].worth, j))
+        again = {j: np.sqrt(1 + n_taken[judged[j].scope]) for j in left}
+        ranked = sorted((j for j in left if known[j].z > 0), key=lambda j: (-known[j].worth / again[j], j))
         taken = next((j for j in ranked if q == 1 or known[j].p <= level), None)
         if taken is None:
             break
@@ -283,6 +289,7 @@ def select(
         one, counts = judged[taken], known[taken]
         n, n_errors = int(counts.n_in.sum()), int(counts.errors_in.sum())
         chosen.append(Choice(taken, n, n_errors, counts.expected, counts.p))
+        n_taken[one.scope] += 1
         inside = np.zeros(len(errors), dtype=np.int64)
         inside[one.rows[one.is_member]] = 1
         strata = np.unique(2 * strata + inside, return_inverse=True)[1]

@@ -33,9 +33,10 @@ class FailureFinder(SliceFinder):
     hidden groups are grown: clouds of examples that are wrong more often, whether or not each of them is
     (`hidden_groups.py`). Every candidate is looked for again without each third of the data and judged on that third.
     They are then taken one by one: the worth of a candidate is how sure and how bad it is, among examples that those
-    taken before do not explain. Where a hidden group that every search draws alike holds a good part of the same
-    failures and is nearly as bad, it is taken in place of what only aims at them. Where the next would not pass a test
-    at the false-discovery rate `q`, the list ends. It may be empty. **Larger score = more likely to fail.**
+    taken before do not explain, and less in a class of which much is shown. Where a hidden group that every search
+    draws alike holds a good part of the same failures and is nearly as bad, it is taken in place of what only aims at
+    them. Where the next would not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger
+    score = more likely to fail.**
 
     Parameters
     ----------

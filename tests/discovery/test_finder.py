@@ -301,6 +301,22 @@ def test_sizes_at_which_tied_scores_leave_nothing_are_not_chosen():
     assert taken_of([nothing], errors) == []
 
 
+def test_a_class_of_which_much_is_shown_leaves_room_for_others():
+    rows, errors = np.arange(3000), np.zeros(3000, bool)
+    errors[:100] = errors[500:590] = errors[1000:1080] = True  # three groups in one class, each entirely wrong
+    errors[2000:2070] = True  # one in another, less often
+    scopes = [("label", 0)] * 3 + [("label", 1)]
+    starts = (0, 500, 1000, 2000)
+    candidates = []
+    for scope, start in zip(scopes, starts, strict=True):
+        inside = rows[:2000] if scope[1] == 0 else rows[2000:]
+        member = (inside >= start) & (inside < start + 100)
+        candidates.append(Judged(scope, inside, member, member, member, None))
+    strata = (rows >= 2000).astype(int)
+    order = [one.number for one in select(candidates, errors, strata, q=1, most=4, n_tests=4)]
+    assert order.index(3) == 1
+
+
 def test_agreement_is_kappa():
     from sklearn.metrics import cohen_kappa_score
 
