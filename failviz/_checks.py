@@ -54,6 +54,8 @@ def to_numpy(values: Any) -> Any:
     if isinstance(values, np.ma.MaskedArray):
         if not np.ma.is_masked(values):
             return values.data
+        if values.dtype.kind in "mM":
+            return values.filled(np.array("NaT", dtype=values.dtype))
         if values.dtype.kind not in "biuf":
             return values.tolist()
         return np.where(np.ma.getmaskarray(values), np.nan, values.data)

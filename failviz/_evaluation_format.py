@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from failviz._columns import as_source_of
-from failviz.store import atomic_folder, recovered, write_json
+from failviz.store import atomic_folder, readable, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from failviz.evaluation import Evaluation
 
 FORMAT = 1
+MARK = "evaluation.json"
 COLUMNS = ("labels", "predictions", "probs", "losses", "weights")
 
 
 def write(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     """Save to `path`, all or nothing."""
-    with atomic_folder(path, mark="evaluation.json") as folder:
+    with atomic_folder(path, mark=MARK) as folder:
         for number, name in enumerate(evaluation.spaces):
             np.save(folder / f"space-{number}.npy", evaluation.space(name), allow_pickle=False)
         present = [name for name in COLUMNS if getattr(evaluation, name) is not None]
@@ -40,7 +41,7 @@ def write(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
         metadata = None if evaluation.metadata is None else _write_metadata(evaluation.metadata, folder)
         model_spaces = list(evaluation.model_spaces)
         write_json(
-            folder / "evaluation.json",
+            folder / MARK,
             {
                 "format": FORMAT,
                 "hash": evaluation.hash,
@@ -59,25 +60,29 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
     """Open what `write` saved; refuses folders of another kind, a newer format or changed content."""
     from failviz.evaluation import Evaluation
 
-    folder = recovered(path)
+    folder = readable(path, MARK)
     try:
-        header = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        header = json.loads((folder / MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{folder} is not a saved Evaluation: it has no evaluation.json.") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # neither JSON nor text
         raise ValueError(f"{folder}/evaluation.json is damaged ({error}): restore it or evaluate again.") from None
+    if not isinstance(header, dict) or not isinstance(header.get("n_examples"), int):
+        raise ValueError(f"{folder}/evaluation.json is damaged: restore it or evaluate again.")
     if header.get("format") != FORMAT:
         raise ValueError(
             f"{folder} has format {header.get('format')}, and this failviz reads {FORMAT}: a newer failviz wrote it."
         )
-    shown = as_source_of(source, header.get("n_examples", 0))
+    shown = as_source_of(source, header["n_examples"])
     try:
         metadata, columns = header["metadata"], _read_columns(header, folder)
         metadata_hash = _metadata_hash(folder, metadata, header["model_spaces"])
         frame = None if metadata is None else _read_metadata(metadata, folder, header["n_examples"])
         evaluation = Evaluation(**columns, metadata=frame, source=shown)
         is_whole = metadata_hash == header["metadata_hash"] and evaluation.hash == header["hash"]
-    except (FileNotFoundError, EOFError, KeyError, TypeError, ValueError) as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # whatever numpy, zipfile or tokenize make of a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{folder} is damaged ({reason}): restore it or evaluate again.") from error
     if not is_whole:

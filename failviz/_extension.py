@@ -17,6 +17,10 @@ def extended(one: Slice, evaluation: Evaluation, to: Evaluation, scope: Scope, s
     """What `Slice.extend` gives."""
     if one.evaluation_hash != evaluation.hash:
         raise ValueError(f"slice {one.name!r} belongs to another Evaluation: give the one it was made on first.")
+    if None not in (evaluation.class_names, to.class_names) and evaluation.class_names != to.class_names:
+        raise ValueError(
+            "the two Evaluations number their classes differently: give both the same class_names, in the same order."
+        )
     space = evaluation.spaces[0] if space is None else space
     rows, others = evaluation.space(space), to.space(space)
     if rows.shape[1] != others.shape[1]:
@@ -28,9 +32,10 @@ def extended(one: Slice, evaluation: Evaluation, to: Evaluation, scope: Scope, s
     if min(member.sum(), (~member).sum()) < FEWEST:
         raise ValueError(
             f"extend needs {FEWEST} members and as many others in its scope, and {one.name!r} has "
-            f"{int(member.sum())} and {int((~member).sum())}: draw more."
+            f"{int(member.sum())} and {int((~member).sum())}: draw more, or give another scope."
         )
-    direction, intercept, agreement = _learnt(rows[inside].astype(np.float64), member)
+    copies = evaluation.row_hashes(space)[inside]
+    direction, intercept, agreement = _learnt(rows[inside].astype(np.float64), member, copies)
     scores = others @ direction + intercept
     seen = dict(one.seen)
     mine = evaluation.row_fingerprints(space)
@@ -49,20 +54,24 @@ def extended(one: Slice, evaluation: Evaluation, to: Evaluation, scope: Scope, s
     )
 
 
-def _learnt(rows: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Direction (d,) and intercept of membership, positive inside, and how well it is told on rows left out.
+def _learnt(rows: np.ndarray, member: np.ndarray, copies: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Direction (d,) and intercept of membership, positive inside, and how well it is told on rows left out (kappa).
 
     Fisher's discriminant with the covariance of Ledoit & Wolf 2004. It is cut where as large a share of cross-validated
     scores lies above as there are members: its own intercept takes both sides for equally spread clouds.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.metrics import cohen_kappa_score
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    held_out = cross_val_predict(model, rows, member, cv=folds, method="decision_function")
+    is_copied = len(np.unique(copies)) < len(copies)  # copies stay together, or they would tell each other
+    kind = StratifiedGroupKFold if is_copied else StratifiedKFold
+    folds = kind(_FOLDS, shuffle=True, random_state=0)
+    held_out = cross_val_predict(
+        model, rows, member, groups=copies if is_copied else None, cv=folds, method="decision_function"
+    )
     cut = float(np.quantile(held_out, 1 - member.mean()))
     told = held_out > cut
     model.fit(rows, member)
-    either = int((told | member).sum())
-    return model.coef_[0], float(model.intercept_[0]) - cut, int((told & member).sum()) / either
+    return model.coef_[0], float(model.intercept_[0]) - cut, float(cohen_kappa_score(member, told))

@@ -6,11 +6,13 @@ import argparse
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from failviz import __version__
 
@@ -57,11 +59,16 @@ def run_demo(port: int, folder: Path | None = None) -> int:
         command.append(f"--ServerApp.browser={browser}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
+    signal.signal(signal.SIGTERM, _interrupted)  # JupyterLab ends with the command that started it
     print(f"failviz quickstart: {address}\nPress Ctrl-C twice to stop.", flush=True)
     try:
         return subprocess.call(command)
     except KeyboardInterrupt:
         return 0
+
+
+def _interrupted(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def port_is_free(port: int) -> bool:

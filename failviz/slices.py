@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from failviz import _fingerprints
+from failviz import _checks, _fingerprints
 
 if TYPE_CHECKING:
     from failviz.evaluation import Evaluation
@@ -151,9 +151,10 @@ class Slice:
 
     @classmethod
     def drawn(cls, evaluation: Evaluation, ids: Iterable[str], name: str = "drawn slice", **facts: Any) -> Slice:
-        """A slice made of chosen examples, as a lasso makes it; unknown ids are refused."""
+        """A slice made of chosen examples, as a lasso makes it: by their ids (unknown ones are refused) or a mask."""
         member = np.zeros(evaluation.n_examples)
-        member[evaluation.rows_of(ids)] = 1.0
+        is_mask = isinstance(ids, np.ndarray) and ids.dtype == bool
+        member[_checks.rows(ids, evaluation.n_examples) if is_mask else evaluation.rows_of(ids)] = 1.0
         return cls.of(
             evaluation, scores=member, weights=member, scope="all", name=name, method=DRAWN, is_drawn=True, **facts
         )
@@ -186,9 +187,9 @@ class Slice:
         Returns
         -------
         Slice
-            Of `to`, under the same name. `direction` (d,) points into the slice. `stats["agreement"]` in [0, 1] is
-            the Jaccard index of the members and of those told from embeddings that the classifier had not seen: near 0
-            this space does not show what was drawn.
+            Of `to`, under the same name. `direction` (d,) points into the slice. `stats["agreement"]` is Cohen's kappa
+            of being a member and of being told for one, by embeddings that the classifier had not seen: 1 at best, near
+            0 where this space does not show what was drawn.
 
         Raises
         ------

@@ -27,7 +27,7 @@ def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
     What stands at `path` is replaced only when it is an empty folder or one that holds the file
     `mark`, as the folders written here do; anything else is refused and left alone.
     """
-    path = recovered(path)
+    path = Path(path)
     if path.exists() and not (path.is_dir() and ((path / mark).exists() or not any(path.iterdir()))):
         raise FileExistsError(f"{path} is something else (it holds no {mark}) and was left alone: give another path.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,37 +38,52 @@ def atomic_folder(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
         os.umask(umask)
         work.chmod(0o777 & ~umask)
         _on_disk(work)
-        _put_in_place(work, path)
+        _put_in_place(work, path, mark)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def recovered(path: str | os.PathLike[str]) -> Path:
-    """`path`, put back where a process was killed while another folder was to take its place."""
+def readable(path: str | os.PathLike[str], mark: str) -> Path:
+    """Where to read: `path`, or the older folder that stepped aside where a process was killed before the new one came.
+
+    Nothing is moved: a save that is going on is not disturbed.
+    """
     path = Path(path)
-    if not path.exists():
-        for aside in sorted(path.parent.glob(f".{glob.escape(path.name)}-old-*.tmp")):
-            if (aside / path.name).is_dir():
-                os.replace(aside / path.name, path)
-                shutil.rmtree(aside, ignore_errors=True)
-                break
+    return path if path.exists() else next(iter(_aside(path, mark)), path)
+
+
+def recovered(path: str | os.PathLike[str], mark: str) -> Path:
+    """`path`, to which an older folder that had stepped aside is moved back; for its only writer."""
+    path = Path(path)
+    if (found := readable(path, mark)) != path:
+        os.replace(found, path)
+        shutil.rmtree(found.parent, ignore_errors=True)
     return path
 
 
-def _put_in_place(work: Path, path: Path) -> None:
+def _aside(path: Path, mark: str) -> list[Path]:
+    """Whole folders that stepped aside for `path`, the newest first."""
+    found = [one / path.name for one in path.parent.glob(f".{glob.escape(path.name)}-old-*.tmp")]
+    whole = [one for one in found if (one / mark).is_file()]
+    return sorted(whole, key=lambda one: one.parent.stat().st_mtime, reverse=True)
+
+
+def _put_in_place(work: Path, path: Path, mark: str) -> None:
     """Rename `work` to `path`; an older folder steps aside first and comes back if that fails."""
-    if not path.exists():
+    if path.exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", suffix=".tmp", dir=path.parent)) / path.name
+        os.replace(path, aside)
+        try:
+            os.replace(work, path)
+        except BaseException:
+            os.replace(aside, path)
+            aside.parent.rmdir()
+            raise
+    else:
         os.replace(work, path)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", suffix=".tmp", dir=path.parent)) / path.name
-    os.replace(path, aside)
-    try:
-        os.replace(work, path)
-    except BaseException:
-        os.replace(aside, path)
-        raise
-    finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)
+    for stale in _aside(path, mark):  # that of now, and of processes that were killed
+        (stale / mark).unlink()  # half removed, it must not pass for whole
+        shutil.rmtree(stale.parent, ignore_errors=True)
 
 
 def _on_disk(folder: Path) -> None:

@@ -35,8 +35,8 @@ class Verdict:
         Error rate of the members that have a rest, over class_error_rate: what the test compares. Without error rates
         mean_loss over rest_mean_loss.
     low, high : float
-        95% Wilson interval of error_rate, else normal interval of mean_loss; not adjusted for how the slice was chosen
-        among others.
+        95% Wilson interval of error_rate, else Student's t interval of mean_loss (too narrow for few and skewed
+        losses); not adjusted for how the slice was chosen among others.
     p, q : float
         One-sided exact p-value against the scope, and its adjustment for the slices judged
         together (`method` of `verify`); NaN where no test was made.
@@ -113,6 +113,8 @@ class Verdicts(Sequence[Verdict]):
 
     def __init__(self, verdicts: Iterable[Verdict], p_any: float = math.nan):
         self._verdicts = tuple(verdicts)
+        if self._by_loss and any(not math.isnan(v.error_rate) for v in self):
+            raise ValueError("verdicts on losses and verdicts on errors do not stand in one table.")
         self.p_any = p_any
 
     @overload
@@ -178,7 +180,7 @@ class Verdicts(Sequence[Verdict]):
     def _losses_in_words(self) -> dict[str, list[str]]:
         return {
             "n": [str(v.n) for v in self],
-            "mean loss": [f"{v.mean_loss:.3g} [{v.low:.3g}, {v.high:.3g}]" if v.n else "" for v in self],
+            "mean loss": [_with_interval(v) for v in self],
             "elsewhere": ["" if math.isnan(v.rest_mean_loss) else f"{v.rest_mean_loss:.3g}" for v in self],
         }
 
@@ -203,3 +205,11 @@ class Verdicts(Sequence[Verdict]):
             return "<p>no slices</p>"
         notes = "".join(f"<p><small>Note: {caution}.</small></p>" for caution in self._cautions)
         return self._readable().to_html(index=False, border=0, escape=True) + notes
+
+
+def _with_interval(verdict: Verdict) -> str:
+    """The mean loss in words; of one member without an interval."""
+    if not verdict.n:
+        return ""
+    between = f" [{verdict.low:.3g}, {verdict.high:.3g}]" if verdict.n > 1 else ""
+    return f"{verdict.mean_loss:.3g}{between}"

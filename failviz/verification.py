@@ -99,7 +99,7 @@ def verify(
     random_state : int
         Of the refits, the parts and the permutations.
     progress : bool
-        Show a bar while refitting.
+        Show a bar while refitting and permuting, when it takes long.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def verify(
     found = [m.slice for m in measured]
     testable = np.array([not (one.is_drawn or one.uses_outcome) for one in found], dtype=bool)
     p = np.full(len(found), math.nan)
-    p[testable] = _p_values([m for m, test in zip(measured, testable, strict=True) if test], random_state)
+    p[testable] = _p_values([m for m, test in zip(measured, testable, strict=True) if test], **again)
     adjust = _statistics.benjamini_hochberg if method == "bh" else _statistics.benjamini_yekutieli
     adjusted = adjust(p)
     sizes = np.array([int(m.n_in.sum()) for m in measured], dtype=np.int64)
@@ -202,9 +202,9 @@ def _measured(
     return losses_of(one, evaluation, judged, cautions)
 
 
-def _p_values(measured: list[Counts | Losses], random_state: int) -> list[float]:
+def _p_values(measured: list[Counts | Losses], *, random_state: int, progress: bool) -> list[float]:
     losses = [m for m in measured if isinstance(m, Losses)]
-    of_losses = iter(permuted_p(losses, random_state).tolist())
+    of_losses = iter(permuted_p(losses, random_state, progress=progress).tolist())
     return [m.p_value() if isinstance(m, Counts) else next(of_losses) for m in measured]
 
 
@@ -232,12 +232,13 @@ def slices_of(things: Any, evaluation: Evaluation) -> list[Slice]:
 
 def _listed(things: Any) -> list[Any]:
     if isinstance(things, str) or not isinstance(things, Iterable):
-        raise TypeError(f"expected a fitted finder or slices, not {type(things).__name__}.")
+        came = f"the class {things.__name__}" if isinstance(things, type) else type(things).__name__
+        raise TypeError(f"expected a fitted finder or slices, not {came}.")
     return list(things)
 
 
 def _is_finder(thing: Any) -> TypeGuard[SliceFinder]:
-    return hasattr(thing, "slices") and hasattr(thing, "fit")
+    return hasattr(thing, "slices") and hasattr(thing, "fit") and not isinstance(thing, type)
 
 
 def share_seen(one: Slice, evaluation: Evaluation, _cache: dict[Any, Any] | None = None) -> float:

@@ -290,6 +290,23 @@ def test_load_names_the_folder_that_is_damaged(file, damage, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    "content", [b"[1]", b"null", b"\xff\xfe", b'{"format": 1}', b'{"format": 1, "n_examples": "x"}']
+)
+def test_load_refuses_a_damaged_header(content, tmp_path):
+    small().save(tmp_path / "ev")
+    (tmp_path / "ev" / "evaluation.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"evaluation\.json is damaged"):
+        Evaluation.load(tmp_path / "ev", source=["text"] * 12)
+
+
+def test_load_refuses_files_that_are_no_arrays(tmp_path):
+    small().save(tmp_path / "ev")
+    (tmp_path / "ev" / "labels.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'")
+    with pytest.raises(ValueError, match=r"ev is damaged \("):
+        Evaluation.load(tmp_path / "ev")
+
+
 def test_load_takes_a_source_and_refuses_one_that_does_not_fit(tmp_path):
     small().save(tmp_path / "ev")
     assert Evaluation.load(tmp_path / "ev", source=["text"] * 12).source.text(3) == "text"

@@ -45,7 +45,7 @@ def test_about_as_many_are_members_as_were_drawn(parts):
     for share in (0.02, 0.3, 0.6):
         one = Slice.drawn(seen, seen.ids[rng.random(1000) < share], "by chance").extend(seen, fresh)
         assert one.is_member.mean() == pytest.approx(share, abs=0.06)
-        assert one.stats["agreement"] < share + 0.1  # a space that does not show it
+        assert abs(one.stats["agreement"]) < 0.1  # a space that does not show it
 
 
 def test_it_stays_within_its_class_and_in_the_space_named(parts):
@@ -77,6 +77,21 @@ def test_what_an_earlier_search_has_seen_is_remembered(parts):
     )
     rows = found.extend(seen, fresh).seen["clip"]
     assert len(rows) == 1300
+
+
+def test_copies_do_not_tell_each_other():
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.normal(size=(150, 100)), 4, axis=0)
+    ev = Evaluation(rows)
+    drawn = Slice.drawn(ev, ev.ids[np.repeat(rng.random(150) < 0.3, 4)], "by chance")
+    assert abs(drawn.extend(ev, ev).stats["agreement"]) < 0.2
+
+
+def test_classes_of_another_order_are_refused(parts):
+    seen, fresh, drawn_on, _ = parts
+    other = Evaluation({"clip": fresh.space()}, labels=fresh.labels, class_names=["bag", "boot"])
+    with pytest.raises(ValueError, match="number their classes differently: give both the same class_names"):
+        Slice.drawn(seen, seen.ids[drawn_on], "x").extend(seen, other, space="clip")
 
 
 def test_refusals_are_sentences(parts):

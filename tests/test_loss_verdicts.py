@@ -6,7 +6,7 @@ import pytest
 from failviz.discovery import Spotlight
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
-from failviz.verification import measure, verify
+from failviz.verification import Verdicts, measure, verify
 
 
 def world(n=1000, seed=0, lift=1.0, **columns):
@@ -83,6 +83,53 @@ def test_slices_in_a_predicted_class_are_compared_within_it():
     )
     (v,) = verify(within, ev)
     assert v.n == 100 and v.rest_n == 300 and v.p > 0.01
+
+
+def test_labels_are_held_equal_where_there_are_any():
+    rng = np.random.default_rng(0)
+    labels = np.arange(1200) % 3
+    losses = rng.exponential(1.0 + 5.0 * (labels == 1))
+    ev = Evaluation(rng.normal(size=(1200, 2)), labels=labels, losses=losses, class_names=["a", "b", "c"])
+    half = (labels == 1) & (rng.random(1200) < 0.5)
+    (v,) = verify(group(ev, half), ev)
+    assert not v.confirmed and v.p > 0.05
+    assert v.rest_mean_loss == pytest.approx(losses[(labels == 1) & ~half].mean())
+    assert verify(group(ev, labels == 1), ev)[0].p == 1  # no others of its class
+
+
+def test_a_far_loss_elsewhere_and_negative_ones_do_no_harm():
+    losses = np.random.default_rng(0).normal(size=200)
+    member = np.arange(200) < 20
+    losses[member] += 2
+    losses[150] = 1e15
+    ev = Evaluation(np.random.default_rng(1).normal(size=(200, 2)), losses=losses)
+    v = verify(group(ev, member), ev)[0]
+    assert 0.05 < v.p < 0.2  # whoever draws the far one
+    below = Evaluation(ev.space(), losses=np.where(member, 1.0, -1.0))
+    assert np.isnan(verify(group(below, member), below)[0].lift)
+
+
+def test_intervals_are_students_and_left_out_of_one_member():
+    from scipy.stats import t
+
+    ev, _ = world()
+    few = np.arange(1000) < 8
+    v = verify(group(ev, few), ev)[0]
+    half = t.ppf(0.975, 7) * ev.losses[few].std(ddof=1) / np.sqrt(8)
+    assert (v.low, v.high) == pytest.approx((v.mean_loss - half, v.mean_loss + half))
+    assert "nan" not in repr(verify(group(ev, np.arange(1000) == 3), ev))
+
+
+def test_losses_and_errors_do_not_stand_in_one_table_nor_in_a_plot_of_rates():
+    from failviz import plots
+
+    ev, hard = world()
+    losses = verify(group(ev, hard), ev)
+    wrong = Evaluation(ev.space(), labels=np.zeros(1000), predictions=hard.astype(int), class_names=["a", "b"])
+    with pytest.raises(ValueError, match="do not stand in one table"):
+        Verdicts([losses[0], verify(group(wrong, hard), wrong)[0]])
+    with pytest.raises(ValueError, match="draws error rates, and these verdicts are on losses"):
+        plots.error_rates(losses)
 
 
 def test_drawn_slices_are_shown_and_small_ones_not_confirmed():

@@ -13,6 +13,13 @@ def of(ev, scores, weights, scope="all", **facts):
     return Slice.of(ev, scores=scores, weights=weights, scope=scope, name=facts.pop("name", "s"), method="m", **facts)
 
 
+def test_a_slice_may_be_drawn_by_a_mask():
+    ev = Evaluation(np.eye(4), ids=list("abcd"))
+    assert Slice.drawn(ev, np.array([True, False, True, False])).members.tolist() == ["a", "c"]
+    with pytest.raises(ValueError, match=r"a boolean mask must have shape \(4,\)"):
+        Slice.drawn(ev, np.array([True]))
+
+
 def test_rows_out_of_scope_have_no_score_and_no_weight(ev):
     s = of(ev, np.arange(6), np.ones(6), scope=("label", 1))
     assert s.scores.tolist() == [-np.inf] * 3 + [3, 4, 5] and s.weights.tolist() == [0, 0, 0, 1, 1, 1]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from failviz.store import RowTable, atomic_folder, recovered
+from failviz.store import RowTable, atomic_folder, readable, recovered
 
 MARK = "mark.json"
 
@@ -59,18 +59,43 @@ def test_an_older_folder_comes_back_when_the_new_one_cannot_be_put_in_place(tmp_
     assert (tmp_path / "a" / MARK).read_text() == "1" and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_kill_between_two_renames_loses_nothing(tmp_path, monkeypatch):
-    import os
-
-    for text in "12":
-        with atomic_folder(tmp_path / "a[1]", MARK) as folder:
-            fill(folder, text)
-    aside = tmp_path / ".a[1]-old-xyz.tmp"
+def killed_between_two_renames(path, text):
+    """What a process leaves that is killed when the older folder has stepped aside."""
+    with atomic_folder(path, MARK) as folder:
+        fill(folder, text)
+    aside = path.parent / f".{path.name}-old-{text}.tmp"
     aside.mkdir()
-    os.replace(tmp_path / "a[1]", aside / "a[1]")  # as a process killed here would leave it
-    assert (recovered(tmp_path / "a[1]") / MARK).read_text() == "2"
-    assert [path.name for path in tmp_path.iterdir()] == ["a[1]"]
-    assert recovered(tmp_path / "nothing") == tmp_path / "nothing"
+    return path.rename(aside / path.name)
+
+
+def test_a_kill_between_two_renames_loses_nothing(tmp_path):
+    path = tmp_path / "a[1]"
+    aside = killed_between_two_renames(path, "1")
+    assert readable(path, MARK) == aside and (aside / MARK).read_text() == "1"  # read where it is, moved by nobody
+    assert not path.exists()
+    assert (recovered(path, MARK) / MARK).read_text() == "1"
+    assert [one.name for one in tmp_path.iterdir()] == ["a[1]"]
+    assert readable(tmp_path / "nothing", MARK) == recovered(tmp_path / "nothing", MARK) == tmp_path / "nothing"
+
+
+def test_what_stepped_aside_does_not_come_back_after_the_next_save(tmp_path):
+    path = tmp_path / "a"
+    killed_between_two_renames(path, "1")
+    with atomic_folder(path, MARK) as folder:
+        fill(folder, "2")
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+    (path / MARK).unlink()
+    path.rmdir()
+    assert readable(path, MARK) == path and not path.exists()
+
+
+def test_a_ruin_is_no_older_folder(tmp_path):
+    aside = killed_between_two_renames(tmp_path / "a", "1")
+    (aside / MARK).unlink()
+    assert readable(tmp_path / "a", MARK) == tmp_path / "a"
+    with atomic_folder(tmp_path / "a", MARK) as folder:
+        fill(folder, "2")
+    assert (tmp_path / "a" / MARK).read_text() == "2"
 
 
 def test_a_damaged_or_half_written_journal_is_said_or_written_anew(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from failviz import Evaluation, Slice, verify
+from failviz import Evaluation, FailureDirections, Slice, verify
 from failviz._statistics import stratified_hypergeometric
 from failviz.discovery.base import SliceFinder
 from failviz.verification import GAP_WORTH_FINDING, measure, share_seen
@@ -107,6 +107,8 @@ def test_refusals_are_sentences():
     with pytest.raises(ValueError, match="judging a slice needs labels"):
         bare = Evaluation(np.eye(3))
         verify(group(bare, np.array([1, 0, 0])), bare)
+    with pytest.raises(TypeError, match="not the class FailureDirections"):
+        verify(FailureDirections, ev)
     with pytest.raises(TypeError, match="verify judges slices on an Evaluation, not NoneType"):
         verify(group(ev, np.ones(len(ev))), None)
 

@@ -210,7 +210,8 @@ def dealt(shuffled: np.ndarray, contents: np.ndarray, n_parts: int) -> np.ndarra
     """Deal rows out to parts of nearly equal size.
 
     Copies go to one part: in another they would be judged by a search that has seen them. Where so many rows are
-    alike that it is their nature (discrete tables), each is dealt out by itself.
+    alike that it is their nature (discrete tables), and where one content would fill much of a part (blank pictures),
+    each is dealt out by itself.
 
     Parameters
     ----------
@@ -224,12 +225,19 @@ def dealt(shuffled: np.ndarray, contents: np.ndarray, n_parts: int) -> np.ndarra
     -------
     int64 (n,)
     """
-    parts = np.empty(len(shuffled), dtype=np.int64)
-    _, first, copy_of = np.unique(contents[shuffled], return_index=True, return_inverse=True)
-    if len(first) * _MOST_COPIES < len(shuffled):
-        parts[shuffled] = np.arange(len(shuffled)) % n_parts
+    n = len(shuffled)
+    parts = np.empty(n, dtype=np.int64)
+    distinct, copy_of, counts = np.unique(contents[shuffled], return_inverse=True, return_counts=True)
+    is_alone = (counts == 1) | (counts > n / (4 * n_parts))
+    if len(distinct) * _MOST_COPIES < n or is_alone.all():
+        parts[shuffled] = np.arange(n) % n_parts
         return parts
-    turn = np.empty(len(first), dtype=np.int64)
-    turn[np.argsort(first)] = np.arange(len(first))
-    parts[shuffled] = turn[copy_of] % n_parts
+    sizes, home = np.zeros(n_parts, dtype=np.int64), np.full(len(distinct), -1)
+    for row, content in zip(shuffled.tolist(), copy_of.tolist(), strict=True):
+        if is_alone[content] or home[content] < 0:
+            smallest = int(sizes.argmin())
+            sizes[smallest] += 1 if is_alone[content] else counts[content]
+            if not is_alone[content]:
+                home[content] = smallest
+        parts[row] = smallest if is_alone[content] else home[content]
     return parts

@@ -51,7 +51,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | os.PathLike[str], task: Mapping[str, Any]):
-        self._folder = recovered(folder)
+        self._folder = recovered(folder, MARK)
         self._task = json.loads(json.dumps(dict(task), default=lambda number: number.item()))  # numpy's to Python's
         self._facts: dict[str, Any] | None = None
         if not self._folder.exists():

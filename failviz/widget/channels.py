@@ -141,6 +141,8 @@ def coded(column: pd.Series) -> tuple[np.ndarray, list[str]]:
 
 def by_period(dates: pd.Series) -> pd.Series:
     """Dates as texts: to the second, or by the minute, hour, day, month or year, the first that gives few."""
+    if not isinstance(dates.dtype, np.dtype | pd.DatetimeTZDtype):  # pyarrow's
+        dates = pd.Series(pd.to_datetime(dates.to_numpy(dtype=object)))
     local = dates.dt.tz_localize(None)
     for period in ("s", "min", "h", "D", "M", "Y"):
         texts = local.dt.to_period(period).astype(str)
