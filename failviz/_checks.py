@@ -55,7 +55,9 @@ def to_numpy(values: Any) -> Any:
         if not np.ma.is_masked(values):
             return values.data
         if values.dtype.kind in "mM":
-            return values.filled(np.array("NaT", dtype=values.dtype))
+            dates = np.array(values.data)
+            dates[np.ma.getmaskarray(values)] = "NaT"
+            return dates
         if values.dtype.kind not in "biuf":
             return values.tolist()
         return np.where(np.ma.getmaskarray(values), np.nan, values.data)

@@ -307,6 +307,13 @@ def test_load_refuses_files_that_are_no_arrays(tmp_path):
         Evaluation.load(tmp_path / "ev")
 
 
+def test_masked_dates_are_missing():
+    days = np.arange("2024-01-01", "2024-01-13", dtype="datetime64[D]").astype("datetime64[ns]")
+    column = small(metadata={"day": np.ma.masked_equal(days, days[2])}).metadata["day"]
+    assert column.isna().tolist() == [i == 2 for i in range(12)]
+    assert column[3] == pd.Timestamp("2024-01-04")
+
+
 def test_load_takes_a_source_and_refuses_one_that_does_not_fit(tmp_path):
     small().save(tmp_path / "ev")
     assert Evaluation.load(tmp_path / "ev", source=["text"] * 12).source.text(3) == "text"
