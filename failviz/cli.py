@@ -59,12 +59,14 @@ def run_demo(port: int, folder: Path | None = None) -> int:
         command.append(f"--ServerApp.browser={browser}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
-    signal.signal(signal.SIGTERM, _interrupted)  # JupyterLab ends with the command that started it
     print(f"failviz quickstart: {address}\nPress Ctrl-C twice to stop.", flush=True)
+    before = signal.signal(signal.SIGTERM, _interrupted)  # JupyterLab ends with the command that started it
     try:
         return subprocess.call(command)
     except KeyboardInterrupt:
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupted(*_: object) -> NoReturn:

@@ -1,3 +1,4 @@
+import shutil
 import socket
 import subprocess
 import sys
@@ -39,6 +40,32 @@ def test_demo_opens_jupyterlab_on_a_copy_of_the_quickstart(monkeypatch, capsys, 
     assert f"--ServerApp.root_dir={tmp_path / 'failviz-demo'}" in command
     assert (tmp_path / "failviz-demo" / cli.QUICKSTART).exists()
     assert "http://127.0.0.1:8973/lab/tree/01-quickstart.ipynb?token=" in capsys.readouterr().out
+
+
+def test_jupyterlab_ends_with_the_command_that_started_it(monkeypatch, tmp_path):
+    import os
+    import signal
+
+    ended = []
+
+    class Running(subprocess.Popen):
+        def kill(self):
+            ended.append(self.pid)
+            super().kill()
+
+        def wait(self, timeout=None):
+            if not ended:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().wait(timeout)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(subprocess, "Popen", Running)
+    monkeypatch.setattr(sys, "executable", shutil.which("sleep"))
+    monkeypatch.setattr(cli, "notebooks_folder", lambda folder: tmp_path)
+    started = subprocess.call
+    monkeypatch.setattr(subprocess, "call", lambda command: started([command[0], "60"]))
+    assert cli.run_demo(8975) == 0
+    assert len(ended) == 1 and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_copied_notebook_is_never_overwritten(tmp_path):
