@@ -88,6 +88,11 @@ class Verdict:
         return self.slice.is_drawn
 
     @property
+    def by_loss(self) -> bool:
+        """True where right and wrong are not known, and losses were compared."""
+        return not math.isnan(self.mean_loss)
+
+    @property
     def words(self) -> str:
         """The verdict as a person reads it."""
         if self.drawn:
@@ -137,7 +142,7 @@ class Verdicts(Sequence[Verdict]):
 
     @property
     def _by_loss(self) -> bool:
-        return any(not math.isnan(v.mean_loss) for v in self)
+        return any(v.by_loss for v in self)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per slice; rates in [0, 1], or mean losses where there are no rates."""

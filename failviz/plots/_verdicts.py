@@ -81,7 +81,7 @@ def _checked(verdicts: Any) -> list[Verdict]:
     if isinstance(verdicts, Sequence) and not isinstance(verdicts, str):
         wrong = [type(one).__name__ for one in verdicts if not isinstance(one, Verdict)]
         if not wrong:
-            if any(not math.isnan(one.mean_loss) for one in verdicts):
+            if any(one.by_loss for one in verdicts):
                 raise ValueError(
                     "plots.error_rates draws error rates, and these verdicts are on losses: see to_frame()."
                 )

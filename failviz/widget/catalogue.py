@@ -93,7 +93,7 @@ class Catalogue:
             slice_ = replace(Slice.drawn(self._evaluation, entry.ids, entry.name), method=entry.method)
             self._said[entry.key] = (
                 slice_,
-                measure(slice_, self._evaluation)[0] if has_outcome(self._evaluation) else None,
+                measure(slice_, self._evaluation)[0] if can_be_judged(self._evaluation) else None,
             )
         return self._said[entry.key]
 
@@ -172,7 +172,7 @@ class Catalogue:
 def judged(evaluation: Evaluation, things: Any) -> list[tuple[Slice, Verdict | None]]:
     """Every slice in `things` with its verdict, in their order; Verdicts are taken at their word."""
     pairs = list(_flat(evaluation, things))
-    if not has_outcome(evaluation):
+    if not can_be_judged(evaluation):
         return [(slice_, None) for slice_, _ in pairs]
     cache: dict[Any, Any] = {}
     unjudged = [slice_ for slice_, verdict in pairs if verdict is None]
@@ -198,12 +198,19 @@ def has_outcome(evaluation: Evaluation) -> bool:
     return evaluation.labels is not None and evaluation.predictions is not None
 
 
+def can_be_judged(evaluation: Evaluation) -> bool:
+    """Whether there is anything by which a slice may be worse: right and wrong, or losses."""
+    return has_outcome(evaluation) or evaluation.losses is not None
+
+
 def counts(item: Item) -> dict[str, Any]:
     """Sizes and rates for the screen; null where they are not known."""
     verdict = item.verdict
+    unknown = dict.fromkeys(("n_wrong", "error_rate", "low", "high", "rest_error_rate", "rest_n"))
     if verdict is None:
-        unknown = ("n_wrong", "error_rate", "low", "high", "rest_error_rate", "rest_n")
-        return {"n": len(item.slice), **dict.fromkeys(unknown)}
+        return {"n": len(item.slice), **unknown}
+    if verdict.by_loss:
+        return {**unknown, "n": verdict.n, "rest_n": verdict.rest_n}
     return {
         "n": verdict.n,
         "n_wrong": verdict.n_errors,

@@ -201,7 +201,7 @@ class Explorer(Commands, anywidget.AnyWidget):
 
     @property
     def verdicts(self) -> Verdicts:
-        """What the data says about `slices`; empty when right and wrong are not known."""
+        """What the data says about `slices`, by losses when right and wrong are not known; empty without either."""
         return Verdicts(item.verdict for item in self._catalogue.items() if item.verdict is not None)
 
     @property
@@ -321,7 +321,12 @@ class Explorer(Commands, anywidget.AnyWidget):
         lines[0] += f"; {len(items)} slices"
         for item in items:
             verdict = item.verdict
-            rate = "" if verdict is None else f": {verdict.n_errors:,} of {verdict.n:,} wrong"
+            if verdict is None:
+                rate = ""
+            elif verdict.by_loss:
+                rate = f": mean loss {verdict.mean_loss:.3g}"
+            else:
+                rate = f": {verdict.n_errors:,} of {verdict.n:,} wrong"
             badge = wording.judgement(item, evaluation, self._unit, 0.1)["badge"]
             lines.append(f"  {item.slice.name}{rate}, {badge}")
         return "\n".join(lines)

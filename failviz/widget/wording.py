@@ -31,11 +31,14 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
     """status (one of six), badge (a few words) and explanation (a sentence or two) of one slice."""
     verdict, slice_ = item.verdict, item.slice
     if verdict is None:
-        sentence = f"These {unit} have no labels or no predictions, so which of them are wrong is not known."
+        sentence = (
+            f"These {unit} have no labels or no predictions, so which of them are wrong is not known, and no losses "
+            "to compare."
+        )
         return _three("no labels", "no labels", sentence)
     if verdict.n == 0:
         return _three("not confirmed", "empty", f"None of these {unit} falls into this group.")
-    rates = f"{verdict.n_errors:,} of {verdict.n:,} wrong, against {_elsewhere(verdict, slice_, evaluation, unit)}"
+    rates = _rates(verdict, slice_, evaluation, unit)
     if item.named_earlier:
         sentence = (
             f"You named this group in an earlier session, and the search did not find the same group again: {rates}. "
@@ -44,13 +47,13 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
         return _three("in-sample", "named earlier", sentence)
     if item.kind == "drawn" or verdict.drawn:
         sentence = (
-            f"You drew this while looking at these {unit}, so its error rate is not a held-out test: {rates}. "
+            f"You drew this while looking at these {unit}, so {_rate(verdict)} is no held-out test: {rates}. "
             f"To test it, carry it to other {unit} with extend()."
         )
         return _three("drawn", "drawn on these data", sentence)
     if slice_.uses_outcome:
         sentence = (
-            f"This group is chosen by how the model did on these {unit}, so its error rate proves nothing: {rates}."
+            f"This group is chosen by how the model did on these {unit}, so {_rate(verdict)} proves nothing: {rates}."
         )
         return _three("not confirmed", "reads the outcome", sentence)
     if verdict.in_sample:
@@ -76,9 +79,25 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
             f"settle whether it {worse}.{caution}"
         )
         return _three("needs more", more, sentence)
-    if math.isnan(verdict.class_error_rate):
+    if math.isnan(verdict.rest_mean_loss if verdict.by_loss else verdict.class_error_rate):
         return _three("not confirmed", "not confirmed", f"{held_out} So it cannot be tested.{caution}")
     return _three("not confirmed", "not confirmed", f"{held_out} This is no worse than chance would make it.{caution}")
+
+
+def _rate(verdict: Verdict) -> str:
+    return "its mean loss" if verdict.by_loss else "its error rate"
+
+
+def _rates(verdict: Verdict, slice_: Slice, evaluation: Evaluation, unit: str) -> str:
+    """How bad the slice is, and what it is compared with."""
+    if not verdict.by_loss:
+        return f"{verdict.n_errors:,} of {verdict.n:,} wrong, against {_elsewhere(verdict, slice_, evaluation, unit)}"
+    against = f"no {unit} to compare with"
+    if not math.isnan(verdict.rest_mean_loss):
+        mix = "" if evaluation.labels is None else " in the same mix of classes"
+        where = f"elsewhere{mix}" if isinstance(slice_.scope, str) else f"elsewhere in {scope(slice_, evaluation)}"
+        against = f"{verdict.rest_mean_loss:.3g} {where} ({verdict.rest_n:,} {unit})"
+    return f"mean loss {verdict.mean_loss:.3g} in {verdict.n:,} {unit}, against {against}"
 
 
 def _elsewhere(verdict: Verdict, slice_: Slice, evaluation: Evaluation, unit: str) -> str:

@@ -183,5 +183,38 @@ def test_without_labels_counts_are_null_and_nothing_is_called_wrong(open_explore
     assert [example["row"] for example in shown] == [0, 1, 2, 3, 4]
 
 
+def test_without_labels_slices_are_judged_by_their_losses(open_explorer: Callable[..., Explorer]) -> None:
+    rng = np.random.default_rng(0)
+    hard = np.arange(120) < 20
+    evaluation = make_evaluation(
+        labels=None, probs=None, class_names=None, metadata=None, source=None, losses=rng.exponential(1 + 4 * hard)
+    )
+    from failviz.slices import Slice
+    from failviz.verification import verify
+
+    def found(name: str, member: np.ndarray) -> Slice:
+        return Slice.of(evaluation, scores=member * 1.0, weights=member * 1.0, scope="all", name=name, method="m",
+                        seen={})  # fmt: skip
+
+    slices = [found("hard", hard), found("easy", np.arange(120) >= 100)]
+    explorer = open_explorer(evaluation, [verify(slices[0], evaluation), slices[1]])
+    wire = Wire(explorer)
+    worst, easy = wire.ask("slices")["result"]["slices"]
+    assert (worst["status"], easy["status"]) == ("confirmed", "not confirmed")
+    assert worst["n"] == 20 and worst["rest_n"] == 100
+    assert worst["n_wrong"] is worst["error_rate"] is worst["low"] is None
+    inside, outside = evaluation.losses[hard].mean(), evaluation.losses[~hard].mean()
+    assert (
+        f"mean loss {inside:.3g} in 20 examples, against {outside:.3g} elsewhere (100 examples)" in worst["explanation"]
+    )
+    assert next(one.mean_loss for one in explorer.verdicts) == pytest.approx(inside)
+    assert f"hard: mean loss {inside:.3g}, confirmed" in repr(explorer)
+
+    explorer.selection = evaluation.ids[:30]
+    key = wire.ask("create_slice", {"name": "mine", "tags": [], "note": ""})["result"]["key"]
+    [mine] = [row for row in wire.ask("slices")["result"]["slices"] if row["key"] == key]
+    assert mine["status"] == "drawn" and "so its mean loss is no held-out test" in mine["explanation"]
+
+
 def test_the_fixture_slice_is_real(explorer: Explorer) -> None:
     assert make_slice(explorer.evaluation).members.tolist() == explorer.slices[0].members.tolist()
