@@ -207,9 +207,17 @@ def _text(value: Any, name: str, position: int) -> str:
     return str(to_numpy(value))
 
 
+def unhidden(values: Any, name: str) -> Any:
+    """Refuse a masked array in which something is hidden; anything else comes back as it is."""
+    if np.ma.is_masked(values):
+        first = int(np.flatnonzero(np.ma.getmaskarray(values))[0])
+        raise ValueError(f"{name} hide value {first} behind a mask (numpy.ma): fill it, or leave it out, first.")
+    return values
+
+
 def rows(values: object, n: int) -> np.ndarray:
     """Return row numbers (int64) from row numbers or a boolean mask over n examples."""
-    array = np.asarray(values)
+    array = np.asarray(unhidden(values, "rows"))
     if array.dtype == bool:
         if array.shape != (n,):
             raise ValueError(f"a boolean mask must have shape ({n},), not {array.shape}.")

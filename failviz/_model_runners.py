@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator, is_regressor
 
 from failviz._data_items import checked_labels, describe, split, to_array
 from failviz._model_state import at_work, home_of, mean_over_tokens, weights_hash
@@ -62,6 +63,11 @@ def runner_for(model: Any, *, hidden: bool | str, loss: Any, device: Any) -> Run
         return ArrayRunner(model, model.predict_proba, loss, classes=getattr(model, "classes_", None))
     if callable(model):
         return ArrayRunner(model, model, loss, classes=None)
+    if isinstance(model, BaseEstimator) and is_regressor(model):
+        raise TypeError(
+            f"a {type(model).__name__} predicts numbers, not classes: give its losses to Evaluation(embeddings, "
+            "losses=...) instead."
+        )
     if hasattr(model, "predict"):
         raise TypeError(f"a {type(model).__name__} gives no probabilities: fit it so that it has predict_proba.")
     raise TypeError(

@@ -125,7 +125,7 @@ class Slice:
         inside = scope_mask(scope, evaluation)
         checked: dict[str, Any] = {}
         for column, values, outside in (("scores", scores, -np.inf), ("weights", weights, 0.0)):
-            values = np.asarray(values, dtype=np.float64)
+            values = np.asarray(_checks.unhidden(values, f"slice {column}"), dtype=np.float64)
             if values.shape != (n,):
                 raise ValueError(f"slice {column} must have shape ({n},), one per example, not {values.shape}.")
             values = np.where(inside, values, outside)

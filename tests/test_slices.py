@@ -13,6 +13,21 @@ def of(ev, scores, weights, scope="all", **facts):
     return Slice.of(ev, scores=scores, weights=weights, scope=scope, name=facts.pop("name", "s"), method="m", **facts)
 
 
+def test_masked_arrays_are_refused_where_they_hide_something():
+    evaluation = Evaluation(np.eye(4))
+    hidden = np.ma.masked_array(np.arange(4), mask=[False, False, True, False])
+    for call in (
+        lambda: evaluation.take(hidden),
+        lambda: evaluation.take(hidden > 1),
+        lambda: Slice.drawn(evaluation, hidden > 1),
+        lambda: Slice.of(evaluation, scores=hidden, weights=np.ones(4), scope="all", name="a", method="b"),
+        lambda: Slice.of(evaluation, scores=np.ones(4), weights=hidden / 4, scope="all", name="a", method="b"),
+    ):
+        with pytest.raises(ValueError, match=r"hide value 2 behind a mask \(numpy.ma\)"):
+            call()
+    assert len(evaluation.take(np.ma.masked_array(np.arange(4)))) == 4
+
+
 def test_a_slice_may_be_drawn_by_a_mask():
     ev = Evaluation(np.eye(4), ids=list("abcd"))
     assert Slice.drawn(ev, np.array([True, False, True, False])).members.tolist() == ["a", "c"]
