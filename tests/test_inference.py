@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -430,3 +430,5 @@ def test_what_is_no_model_or_no_data_set_is_refused():
         evaluate(net(), iter(Rows()))
     with pytest.raises(TypeError, match="no probabilities"):
         evaluate(type("Cluster", (), {"predict": None})(), Rows())
+    with pytest.raises(TypeError, match=r"a Ridge predicts numbers, not classes: give its losses to Evaluation"):
+        evaluate(Ridge(), Rows())

@@ -27,13 +27,13 @@ from failviz.slices import Scope, Slice
 
 HIDDEN_GROUP, DIRECTION = "hidden group", "failure direction"
 FEWEST = 5
-"""Errors, and correct examples, below which nothing is proposed within a scope."""
+"""Errors, and correct examples, below which nothing but one direction is proposed within a scope."""
 MOST_GROUPS = 12
 """Hidden groups that one scope may propose."""
-MOST_ROWS = 20_000
-"""That a search looks at within one scope; what it proposes is judged on all."""
-SVM_DIRECTIONS = (1, 2, 3)
-"""Into how many groups errors are divided, each with a direction of the SVM; discriminants go on to four."""
+MOST_ROWS, MOST_SVM_ROWS = 20_000, 5_000
+"""That a search, and one for directions of the SVM, looks at within one scope; what it proposes is judged on all."""
+SVM_DIVISIONS, DIVISIONS = range(1, 4), range(1, MOST_DIRECTIONS + 1)
+"""Into how many groups errors are divided, each with a direction of the SVM, or a discriminant, of its own."""
 _TOP_SHARES = (0.1, 0.2, 0.35)
 MAX_CATEGORIES = 50
 _SURE, _UNSURE, _IF_RIGHT = 0.8, 0.03, 0.6  # how surely the top belongs to a group at first, the others, correct ones
@@ -120,16 +120,20 @@ def view_of(evaluation: Evaluation, rows: np.ndarray, space: str, *, is_error: n
 
 
 def propose(evaluation: Evaluation, rows: np.ndarray, scope: Scope, space: str, seed: int) -> list[Candidate]:
-    """Candidates found in some rows (m,) of a scope; none where these have too few errors or correct examples."""
-    if len(rows) > MOST_ROWS:  # evenly through the data, which stand in an order of their own
-        rows = rows[np.arange(MOST_ROWS) * len(rows) // MOST_ROWS]
+    """Candidates found in some rows (m,) of a scope; none where these are all errors, or all correct."""
+    rows = _thinned(rows, MOST_ROWS)
     is_error = evaluation.errors[rows]
-    if min(is_error.sum(), (~is_error).sum()) < FEWEST:
+    fewest = min(is_error.sum(), (~is_error).sum())
+    if fewest == 0:
         return []
     view = view_of(evaluation, rows, space, is_error=is_error)
-    proposed = [Candidate(scope, DIRECTION, plane) for plane in _discriminants(view.space(space), is_error, seed)]
+    divisions = DIVISIONS if fewest >= FEWEST else DIVISIONS[:1]
+    planes = _discriminants(view.space(space), is_error, divisions, seed)
+    proposed = [Candidate(scope, DIRECTION, plane) for plane in planes]
+    if fewest < FEWEST:
+        return proposed
     for finder in _finders(view, space, seed, spans_classes=scope == "all"):
-        finder.fit(evaluation.take(rows) if isinstance(finder, ErrorMixture) else view)
+        finder.fit(_seen_by(finder, evaluation, rows, view))
         for number, one in enumerate(finder.slices(view)):
             proposed.append(Candidate(scope, one.method, (finder, number), _words(one), one.rule))
     starts = [
@@ -143,6 +147,19 @@ def propose(evaluation: Evaluation, rows: np.ndarray, scope: Scope, space: str, 
     return [Candidate(scope, HIDDEN_GROUP, plane) for plane in groups[:MOST_GROUPS]] + proposed
 
 
+def _seen_by(finder: SliceFinder, evaluation: Evaluation, rows: np.ndarray, view: Evaluation) -> Evaluation:
+    if isinstance(finder, ErrorMixture):  # reads the classes
+        return evaluation.take(rows)
+    if isinstance(finder, FailureDirections):
+        return view.take(_thinned(np.arange(len(rows)), MOST_SVM_ROWS))
+    return view
+
+
+def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many, evenly through the rows, which stand in an order of their own."""
+    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
+
+
 def _words(one: Slice) -> str | None:
     """Its rule as people say it, where it has one; the class, of which there is but one here, goes without saying."""
     return words_of(one.stats["path"]) if "path" in one.stats else one.name if one.rule else None
@@ -153,9 +170,8 @@ def _finders(view: Evaluation, space: str, seed: int, *, spans_classes: bool) ->
     finders: list[SliceFinder] = [
         FailureTree(group_by="label", max_depth=2, n_features=None, **common),
     ]
-    if not spans_classes:
-        finders += [FailureDirections(n_directions=n, **common) for n in SVM_DIRECTIONS]
-    else:
+    finders += [FailureDirections(n_directions=n, **common) for n in SVM_DIVISIONS]
+    if spans_classes:
         finders.append(ErrorMixture(**common))
         if view.losses is not None and view.losses.min() >= 0:
             finders.append(Spotlight(**common))
@@ -168,16 +184,17 @@ def _finders(view: Evaluation, space: str, seed: int, *, spans_classes: bool) ->
     return finders
 
 
-def _discriminants(embeddings: np.ndarray, is_error: np.ndarray, seed: int) -> list[UnitPlane]:
-    """Toward the errors as one group, and divided into two, three and four: `FailureDirections` with estimator="lda",
-    but of one covariance and without a threshold."""
+def _discriminants(embeddings: np.ndarray, is_error: np.ndarray, divisions: range, seed: int) -> list[UnitPlane]:
+    """Toward the errors, divided into as many groups: `FailureDirections` with estimator="lda", but of one covariance
+    and without a threshold."""
     whitening, rng = Whitening.fit(embeddings), np.random.RandomState(seed)
     rows, coefs = whitening(embeddings), []
     errors, discriminant = rows[is_error], Discriminant(rows, is_error)
-    for n_groups in range(1, MOST_DIRECTIONS + 1):
-        member = divided(errors, rows[~is_error], n_groups, FEWEST, rng, discriminant.coef)
+    fewest = min(FEWEST, len(errors))
+    for n_groups in divisions:
+        member = divided(errors, rows[~is_error], n_groups, fewest, rng, discriminant.coef)
         sizes = np.bincount(member)
-        coefs += [discriminant.coef(errors[member == group]) for group in np.flatnonzero(sizes >= FEWEST)]
+        coefs += [discriminant.coef(errors[member == group]) for group in np.flatnonzero(sizes >= fewest)]
     return [UnitPlane(whitening, coef / (np.linalg.norm(coef) or 1.0)) for coef in coefs]
 
 

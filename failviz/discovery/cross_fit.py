@@ -3,7 +3,8 @@
 Each candidate is looked for again without a part of the data, and the part is placed by what was found there: examples
 are judged by searches that have not seen them. (These searches have seen each other's parts, and which of their
 findings is the same candidate is told by a search that has seen all: tests on what they say are nearly exact, not
-quite.) Candidates are then taken one by one; what those taken already explain no longer counts for the others.
+quite: p-values are doubled.) Candidates are then taken one by one; what those taken already explain no longer counts
+for the others.
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ FOUND_AGAIN = 0.5
 """Rank correlation below which a search has not found a candidate again."""
 CLEAR = 0.9
 """Agreement (kappa) from which the members of a hidden group are clear: searches of other data name the same ones."""
-AS_WRONG, AS_WORTHY, IN_COMMON = 0.8, 0.5, 0.3
-"""Shares of the error rate, the worth and the errors of a candidate that a clear group in its place has at least."""
+AS_WRONG, IN_COMMON = 0.5, 0.3
+"""Shares of the error rate and of the errors of a candidate that a clear group has at least, to be its border."""
+CLEARNESS = 4
+"""Power of the agreement by which the worth of a group is multiplied, where several may be the border."""
+DEPENDENT = 2.0
+"""What a p-value is multiplied by, as searches have seen each other's parts: without it, lists of nothing but chance
+were not empty almost twice as often as their level says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +103,23 @@ class Judged:
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate that was taken: its number, its cross-fitted members, errors, errors expected, and p-value."""
+    """A candidate that was taken.
+
+    Attributes
+    ----------
+    number : int
+    border : int or None
+        Number of the hidden group whose members are the slice; None = its own.
+    n, n_errors : int
+        Cross-fitted members, and errors among them.
+    expected : float
+        Errors expected among as many.
+    p : float
+        Doubled.
+    """
 
     number: int
+    border: int | None
     n: int
     n_errors: int
     expected: float
@@ -246,10 +266,10 @@ def select(
     The worth of another of a scope from which n were taken is divided by the root of n + 1: a class of which much is
     shown leaves room for the others.
 
-    Where a clear hidden group holds a good part of the same errors (`IN_COMMON`) and is nearly as bad (`AS_WRONG`,
-    `AS_WORTHY`), it is taken instead: what seeks errors aims between the group and whatever else is wrong. Among the
-    members of a taken candidate, and among the others, errors are compared separately from then on. The j-th is taken
-    if its test passes q j / n_tests, the levels of Benjamini & Hochberg (1995) in a step-down manner.
+    What only ranks may be given the border of a clear hidden group (`_border_of`), and is then tested as that group.
+    Among the members of a taken candidate, those of its border included, and among the others, errors are compared
+    separately from then on. The j-th is taken if its test passes q j / n_tests, the levels of Benjamini & Hochberg
+    (1995) in a step-down manner.
 
     Parameters
     ----------
@@ -282,18 +302,20 @@ def select(
             known[j] = scopes[one.scope].counts(one.is_member)
         again = {j: np.sqrt(1 + n_taken[judged[j].scope]) for j in left}
         ranked = sorted((j for j in left if known[j].z > 0), key=lambda j: (-known[j].worth / again[j], j))
-        taken = next((j for j in ranked if q == 1 or known[j].p <= level), None)
-        if taken is None:
+        allowed = [j for j in ranked if q == 1 or _p_value(known[j]) <= level]
+        if not allowed:
             break
-        taken = _clear_one(taken, [j for j in ranked if q == 1 or known[j].p <= level], judged, known, errors)
-        one, counts = judged[taken], known[taken]
+        taken = allowed[0]
+        border = _border_of(taken, allowed, judged, known, errors)
+        one, shown = judged[taken], taken if border is None else border
+        counts = known[shown]
         n, n_errors = int(counts.n_in.sum()), int(counts.errors_in.sum())
-        chosen.append(Choice(taken, n, n_errors, counts.expected, counts.p))
+        chosen.append(Choice(taken, border, n, n_errors, counts.expected, _p_value(counts)))
         n_taken[one.scope] += 1
         inside = np.zeros(len(errors), dtype=np.int64)
-        inside[one.rows[one.is_member]] = 1
+        inside[one.rows[one.is_member | judged[shown].is_member]] = 1
         strata = np.unique(2 * strata + inside, return_inverse=True)[1]
-        left -= {j for j in left if j == taken or _is_same(judged[j], one)}
+        left -= {j for j in left if j in (taken, border) or _is_same(judged[j], one)}
         if one.scope == "all":
             scopes.clear()
         scopes.pop(one.scope, None)
@@ -301,26 +323,33 @@ def select(
     return chosen
 
 
-def _clear_one(
+def _p_value(counts: Counts) -> float:
+    return min(1.0, DEPENDENT * counts.p)
+
+
+def _border_of(
     taken: int, allowed: Sequence[int], judged: Sequence[Judged], known: dict[int, Counts], errors: np.ndarray
-) -> int:
-    """The clear group of most worth that may stand for a candidate, or else the candidate."""
-    one, counts = judged[taken], known[taken]
-    if one.agreement >= CLEAR:
-        return taken
+) -> int | None:
+    """The group whose members are those of a candidate that only ranks; None where none is clear enough.
+
+    What seeks errors aims between a group and whatever else is wrong: it ranks well and ends badly. Of the clear groups
+    that hold a good part of its errors (`IN_COMMON`) and are not much less bad (`AS_WRONG`), that of most worth, the
+    clearer the better (`CLEARNESS`).
+    """
+    one, error_rate = judged[taken], known[taken].error_rate
+    if one.size is None:
+        return None
     wrong = one.is_member & errors[one.rows]
-    for j in allowed:
-        other = judged[j]
-        if (
-            other.is_group
-            and other.scope == one.scope
-            and known[j].worth >= AS_WORTHY * counts.worth
-            and known[j].error_rate >= AS_WRONG * counts.error_rate
-            and (other.is_member & wrong).sum() >= IN_COMMON * wrong.sum()
-            and other.agreement >= CLEAR
-        ):
-            return j
-    return taken
+    groups = [
+        j
+        for j in allowed
+        if judged[j].is_group
+        and judged[j].scope == one.scope
+        and judged[j].agreement >= CLEAR
+        and known[j].error_rate >= AS_WRONG * error_rate
+        and (judged[j].is_member & wrong).sum() >= IN_COMMON * wrong.sum()
+    ]
+    return max(groups, key=lambda j: known[j].worth * judged[j].agreement ** CLEARNESS, default=None)
 
 
 def _is_same(one: Judged, other: Judged) -> bool:

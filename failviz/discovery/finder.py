@@ -12,15 +12,14 @@ from failviz import _checks
 from failviz._fingerprints import content_hashes
 from failviz._parallel import parallel_map
 from failviz.discovery.base import SliceFinder, canonical_order, dealt, status_of
-from failviz.discovery.candidates import Candidate, placed, propose, view_of
+from failviz.discovery.borders import Bordered, drawn
+from failviz.discovery.candidates import FEWEST, Candidate, placed, propose, view_of
 from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, judge, select
 from failviz.evaluation import Evaluation
 from failviz.slices import Scope, Slice, scope_mask
 
 METHOD = "failure finder"
 N_PARTS = 3
-ENOUGH = 8
-"""Errors, and correct examples, from which a class is searched: every two thirds then hold some five."""
 WITHIN_CLASSES = 3
 """Slices within a class that come before each slice over all classes."""
 
@@ -28,14 +27,14 @@ WITHIN_CLASSES = 3
 class FailureFinder(SliceFinder):
     """Find where the model fails, by several methods at once, and stop where there is nothing more.
 
-    Within each class failure directions (of an SVM and discriminants), trees and metadata rules propose where failures
-    might lie, and over all classes discriminants, trees, rules, spotlights and an error mixture. From what they propose
-    hidden groups are grown: clouds of examples that are wrong more often, whether or not each of them is
-    (`hidden_groups.py`). Every candidate is looked for again without each third of the data and judged on that third.
-    They are then taken one by one: the worth of a candidate is how sure and how bad it is, among examples that those
-    taken before do not explain, and less in a class of which much is shown. Where a hidden group that every search
-    draws alike holds a good part of the same failures and is nearly as bad, it is taken in place of what only aims at
-    them. Where the next would not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger
+    Within each class, and over all of them, failure directions (one to three of an SVM, one to four discriminants),
+    trees and metadata rules propose where failures might lie; over all, spotlights and an error mixture do too. From
+    what they propose hidden groups are grown: clouds of examples that are wrong more often, whether or not each of them
+    is (`hidden_groups.py`). Every candidate is looked for again without each third of the data and judged on that
+    third. They are then taken one by one: the worth of a candidate is how sure and how bad it is, among examples that
+    those taken before do not explain, and less in a class of which much is shown. Where a direction is taken that aims
+    at a hidden group which every search draws alike, the slice has the members of the group, ranked by the direction.
+    Where the next would not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger
     score = more likely to fail.**
 
     Parameters
@@ -58,14 +57,17 @@ class FailureFinder(SliceFinder):
     Attributes
     ----------
     candidates_ : list of Candidate
-        Behind each slice, in order. Columns of `decision_function` and `slices` follow it.
+        Behind each slice, in order: what ranks it. Columns of `decision_function` and `slices` follow it.
+    borders_ : list of Candidate or None
+        Per slice the hidden group whose members it has; None = the candidate's own, or a cut.
     p_values_ : float64 (k,)
-        Cross-fitted, given the slices before it in its list (within classes, or over all of them). Only nearly exact,
-        and too small, as the smallest of many: they order and end the list, and prove nothing.
+        Cross-fitted and doubled (searches overlap), given the slices before it in its list (within classes, or over all
+        of them). Too small, as the smallest of many: they end the list, and prove nothing.
     n_candidates_ : int
         How many were judged.
     status_ : list of str
-        Per class "searched", "too_few_errors", "too_few_correct" (fewer than 8) or "empty".
+        Per class "searched", "one_direction" (fewer than 5 errors, or correct examples: only one direction is
+        proposed), "too_few_errors", "too_few_correct" (none) or "empty".
     classes_ : int64 (n_classes,)
 
     Notes
@@ -73,9 +75,10 @@ class FailureFinder(SliceFinder):
     Our own method; its parts are those of Jain et al. 2022, Singla et al. 2021, Sagadeeva & Boehm 2021, d'Eon et al.
     2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take every
     fourth place: the one kind needs no labels to be applied, and where labels are wrong it finds the whole group, of
-    which the other finds the wrongly labelled. What only ranks (a direction) is cut to the size at which cross-fitted
-    errors change most, a share of the examples of the fit. Classes with fewer than 8 errors propose nothing. Losses and
-    metadata are used where there are any, at most 20,000 examples per search. `weights` of the Evaluation are not used.
+    which the other finds the wrongly labelled. A direction for which no hidden group draws the border is cut to the
+    size at which cross-fitted errors change most, a share of the examples of the fit. Losses and metadata are used
+    where there are any. A search looks at 20,000 examples of a class, or of all, at most, that of an SVM at 5,000.
+    `weights` of the Evaluation are not used.
 
     Examples
     --------
@@ -131,8 +134,9 @@ class FailureFinder(SliceFinder):
         rng = check_random_state(self.random_state)
         folds = _parts(2 * labels + errors, hashes[order], rng)
         self.classes_ = np.arange(evaluation.n_classes)
-        self.status_ = [status_of(errors[labels == c], ENOUGH, "searched") for c in self.classes_]
-        scopes: list[Scope] = ["all", *(("label", int(c)) for c in self.classes_ if self.status_[c] == "searched")]
+        self.status_ = [_status(errors[labels == c]) for c in self.classes_]
+        searched = [c for c in self.classes_ if self.status_[c] in ("searched", "one_direction")]
+        scopes: list[Scope] = ["all", *(("label", int(c)) for c in searched)]
         seeds = rng.randint(2**31 - 1, size=len(scopes))
         rows = {scope: np.flatnonzero(scope_mask(scope, evaluation)) for scope in scopes}
         pieces = [
@@ -205,7 +209,7 @@ class FailureFinder(SliceFinder):
         assert labels is not None
         self.n_candidates_ = len(judged)
         n_tests = sum(1 if one.size is None else len(SHARES) for one in judged)  # the size was chosen among so many
-        taken: list[list[tuple[int, Choice]]] = []
+        taken: list[list[tuple[int, int | None, Choice]]] = []
         for spans_classes in (False, True):
             numbers = [j for j, one in enumerate(judged) if (one.scope == "all") == spans_classes]
             choices = select(
@@ -216,19 +220,21 @@ class FailureFinder(SliceFinder):
                 most=self.max_slices,
                 n_tests=n_tests,
             )
-            taken.append([(numbers[choice.number], choice) for choice in choices])
-        order = _interleaved(*taken)[: self.max_slices]
-        self.candidates_ = [candidates[j] for j, _ in order]
-        self.p_values_ = np.array([choice.p for _, choice in order], dtype=np.float64)
-        self._cuts = [self._cut(candidates[j], judged[j], evaluation) for j, _ in order]
-        self._stats = [_facts(candidates[j], choice) for j, choice in order]
-
-    def _cut(self, one: Candidate, judged: Judged, evaluation: Evaluation) -> float | None:
-        """The score above which an example is a member; None = the candidate has a border of its own."""
-        if judged.size is None:
-            return None
-        [(scores, _)] = placed([one], view_of(evaluation, judged.rows, self.space_), self.space_)
-        return float(np.quantile(scores, 1 - judged.size))
+            taken.append(
+                [(numbers[one.number], None if one.border is None else numbers[one.border], one) for one in choices]
+            )
+        chosen = _interleaved(*taken)[: self.max_slices]
+        self.candidates_ = [candidates[j] for j, _, _ in chosen]
+        self.borders_ = [None if group is None else candidates[group] for _, group, _ in chosen]
+        self.p_values_ = np.array([choice.p for _, _, choice in chosen], dtype=np.float64)
+        self._bordered = [
+            Bordered.of(one, group, judged[j].size, view_of(evaluation, judged[j].rows, self.space_), self.space_)
+            for one, group, (j, _, _) in zip(self.candidates_, self.borders_, chosen, strict=True)
+        ]
+        self._stats = [
+            _facts(one, group, choice)
+            for one, group, (_, _, choice) in zip(self.candidates_, self.borders_, chosen, strict=True)
+        ]
 
     def _applied(self, evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
         """Scores and weights, float64 (n, k)."""
@@ -240,14 +246,9 @@ class FailureFinder(SliceFinder):
             if len(rows) == 0:
                 continue
             numbers = [j for j, one in enumerate(self.candidates_) if one.scope == scope]
-            mine = [self.candidates_[j] for j in numbers]
-            for j, found in zip(
-                numbers, placed(mine, view_of(evaluation, rows, self.space_), self.space_), strict=True
-            ):
-                scores[rows, j], weights[rows, j] = found
-                if (cut := self._cuts[j]) is not None:
-                    scores[rows, j] -= cut
-                    weights[rows, j] = scores[rows, j] > 0
+            found = drawn([self._bordered[j] for j in numbers], view_of(evaluation, rows, self.space_), self.space_)
+            for j, place in zip(numbers, found, strict=True):
+                scores[rows, j], weights[rows, j] = place
         return scores, weights
 
     def _names(self, evaluation: Evaluation) -> list[str]:
@@ -258,6 +259,11 @@ class FailureFinder(SliceFinder):
             again = sum(other == name or other.startswith(f"{name}, ") for other in names)
             names.append(f"{name}, {again + 1}" if again else name)
         return names
+
+
+def _status(errors: np.ndarray) -> str:
+    few = min(errors.sum(), (~errors).sum()) < FEWEST
+    return status_of(errors, 1, "one_direction" if few else "searched")
 
 
 def _outcomes(evaluation: Evaluation) -> list[np.ndarray]:
@@ -301,9 +307,10 @@ def _interleaved(within: list, over_all: list) -> list:
     return merged
 
 
-def _facts(one: Candidate, choice: Choice) -> dict[str, Any]:
+def _facts(one: Candidate, border: Candidate | None, choice: Choice) -> dict[str, Any]:
     return {
         "found_by": one.method,
+        **({} if border is None else {"border_of": border.method}),
         "cross_fitted_n": choice.n,
         "cross_fitted_errors": choice.n_errors,
         "cross_fitted_error_rate": choice.n_errors / choice.n,

@@ -9,9 +9,11 @@ from scipy.stats import hypergeom
 
 from failviz.discovery import FailureDirections, FailureFinder
 from failviz.discovery.base import dealt
-from failviz.discovery.candidates import HIDDEN_GROUP, propose
+from failviz.discovery.borders import Bordered, drawn
+from failviz.discovery.candidates import HIDDEN_GROUP, Candidate, placed, propose
 from failviz.discovery.cross_fit import Judged, Placed, Stratified, judge, select
 from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
+from failviz.discovery.svm import Hyperplane
 from failviz.evaluation import Evaluation
 from failviz.verification import verify
 
@@ -221,22 +223,43 @@ def blurred_and_clear(n=4000, seed=0):
     return rows, errors, group, seeker, blurred
 
 
-def test_a_clear_group_stands_for_what_aims_beside_it():
+def border_of(candidates, errors):
+    """Of the first that is taken, which must be the first candidate: the number of its border."""
+    choice, *_ = select(candidates, errors, np.zeros(len(errors), int), q=0.1, most=5, n_tests=len(candidates))
+    assert choice.number == 0
+    return choice.border
+
+
+def test_a_clear_group_draws_the_border_of_what_only_ranks():
     rows, errors, group, seeker, blurred = blurred_and_clear()
-    assert taken_of([blurred, judged_of(rows, group, is_group=True)], errors)[0] == 1
-    assert taken_of([blurred, judged_of(rows, group)], errors)[0] == 0  # no cloud of its own
+    assert border_of([blurred, judged_of(rows, group, is_group=True)], errors) == 1
+    assert border_of([blurred, judged_of(rows, group)], errors) is None  # no cloud of its own
     unclear = Judged("all", rows, group, np.roll(group, 60), group, None, is_group=True)
-    assert taken_of([blurred, unclear], errors)[0] == 0
-    clear = Judged("all", rows, seeker, seeker, seeker, None)  # is found alike itself
-    assert taken_of([clear, judged_of(rows, group, is_group=True)], errors)[0] == 0
+    assert border_of([blurred, unclear], errors) is None
+    bordered = Judged("all", rows, seeker, np.roll(seeker, 20), seeker, None)
+    assert border_of([bordered, judged_of(rows, group, is_group=True)], errors) is None
+    elsewhere = Judged(("label", 0), rows, group, group, group, None, is_group=True)
+    assert border_of([blurred, elsewhere], errors) is None
 
 
-def some(mask, n):
-    """The first n of a mask."""
-    return mask & (np.cumsum(mask) <= n)
+def test_what_has_the_border_of_a_group_is_tested_as_the_group_and_the_group_is_not_taken_again():
+    rows, errors, group, _, blurred = blurred_and_clear()
+    candidates = [blurred, judged_of(rows, group, is_group=True)]
+    [choice] = select(candidates, errors, np.zeros(4000, int), q=0.1, most=5, n_tests=2)
+    assert (choice.n, choice.n_errors) == (400, errors[:400].sum())
+    assert choice.p == pytest.approx(2 * hypergeom.sf(errors[:400].sum() - 1, 4000, errors.sum(), 400))
 
 
-@pytest.mark.parametrize("condition", ["AS_WRONG", "AS_WORTHY", "IN_COMMON"])
+def test_of_two_groups_the_clearer_draws_the_border_though_it_is_worth_a_little_less():
+    rows, errors, group, _, blurred = blurred_and_clear()
+    clear = judged_of(rows, group & (rows % 20 > 0), is_group=True)
+    vague = Judged("all", rows, group, np.roll(group, 30), group, None, is_group=True)
+    assert 0.9 < vague.agreement < clear.agreement == 1
+    assert border_of([blurred, vague, clear], errors) == 2
+    assert border_of([blurred, judged_of(rows, group, is_group=True), clear], errors) == 1
+
+
+@pytest.mark.parametrize("condition", ["AS_WRONG", "IN_COMMON"])
 def test_a_clear_group_must_hold_up_in_each_way(condition, monkeypatch):
     rows = np.arange(4000)
     errors = rows % 10 == 0
@@ -245,17 +268,16 @@ def test_a_clear_group_must_hold_up_in_each_way(condition, monkeypatch):
     seeker = rows < 200
     blurred = Judged("all", rows, seeker, np.roll(seeker, 20), np.roll(seeker, 20), 0.1)
     stand_in = {
-        "AS_WRONG": rows < 300,  # holds them all, wrong less often
-        "AS_WORTHY": some(errors & seeker, 48) | some(~errors & (rows >= 400), 26),  # wrong as often, few
+        "AS_WRONG": rows < 600,  # holds them all, wrong less often
         "IN_COMMON": (rows >= 2000) & (rows < 2200),  # others
     }[condition]
     candidates = [blurred, judged_of(rows, stand_in, is_group=True)]
-    assert taken_of(candidates, errors)[0] == 0
+    assert border_of(candidates, errors) is None
     monkeypatch.setattr(f"failviz.discovery.cross_fit.{condition}", 0.0)
-    assert taken_of(candidates, errors)[0] == 1
+    assert border_of(candidates, errors) == 1
 
 
-def test_the_finder_takes_the_hidden_group_for_the_direction_that_aims_at_it(monkeypatch):
+def test_a_direction_ranks_the_members_of_the_hidden_group_that_it_aims_at(monkeypatch):
     rng = np.random.default_rng(6)
     rows, group = rng.normal(size=(2400, 10)), rng.random(2400) < 0.15
     rows[group, 0] += 7
@@ -264,14 +286,32 @@ def test_the_finder_takes_the_hidden_group_for_the_direction_that_aims_at_it(mon
     fit, test = evaluation.take(np.arange(1200)), evaluation.take(np.arange(1200, 2400))
 
     def first():
-        one = FailureFinder(random_state=0, progress=False).fit(fit).slices(test)[0]
-        return one.stats["found_by"], (one.is_member & group[1200:]).sum() / (one.is_member | group[1200:]).sum()
+        finder = FailureFinder(random_state=0, progress=False).fit(fit)
+        one = finder.slices(test)[0]
+        assert one.stats["found_by"] == "failure direction"
+        shared = (one.is_member & group[1200:]).sum() / (one.is_member | group[1200:]).sum()
+        return finder, one, shared
 
-    method, share = first()
-    assert method == HIDDEN_GROUP and share > 0.95
+    finder, one, share = first()
+    assert share > 0.95
+    assert one.stats["border_of"] == finder.borders_[0].method == HIDDEN_GROUP
+    assert (one.scores[one.is_member] > 0).all() and (one.scores[~one.is_member] < 0).all()
+    [(heights, _)] = placed(finder.candidates_[:1], test, "embedding")
+    for part in (one.is_member, ~one.is_member):
+        assert np.array_equal(np.argsort(one.scores[part]), np.argsort(heights[part]))
     monkeypatch.setattr("failviz.discovery.cross_fit.CLEAR", 2.0)
-    method, share = first()
-    assert method == "failure direction" and share < 0.8
+    finder, one, share = first()
+    assert share < 0.8
+    assert finder.borders_[0] is None and "border_of" not in one.stats
+
+
+def test_scores_inside_a_border_keep_their_order_however_far_they_are():
+    far = Candidate("all", "failure direction", Hyperplane(np.array([1.0]), 0.0))
+    group = Candidate("all", HIDDEN_GROUP, Hyperplane(np.array([0.0]), 1.0))
+    view = Evaluation(np.array([[-1e12], [-1.0], [0.0], [1.0], [1e6], [1e12]]))
+    [(scores, weights)] = drawn([Bordered(far, group)], view, "embedding")
+    assert (np.diff(scores) > 0).all() and scores[0] > 0 and scores[-1] < 1
+    assert (weights > 0.5).all()
 
 
 def test_worth_is_how_sure_and_how_bad():
@@ -282,12 +322,38 @@ def test_worth_is_how_sure_and_how_bad():
     assert counts.worth == pytest.approx(counts.z * np.sqrt(0.4))
 
 
-def test_a_class_is_divided_for_directions_of_the_svm_and_for_discriminants():
+@pytest.mark.parametrize("scope", [("label", 0), "all"])
+def test_errors_are_divided_for_directions_of_the_svm_and_for_discriminants(scope):
     rows, wrong, _ = cloud(600, 8)
-    found = propose(evaluation_of(rows, wrong), np.arange(600), ("label", 0), "embedding", 0)
+    found = propose(evaluation_of(rows, wrong), np.arange(600), scope, "embedding", 0)
     directions = [one.place for one in found if one.method == "failure direction"]
     assert sum(isinstance(place, tuple) for place in directions) == 1 + 2 + 3
     assert sum(not isinstance(place, tuple) for place in directions) == 1 + 2 + 3 + 4
+
+
+@pytest.mark.parametrize("n_errors, n_proposed", [(0, 0), (1, 1), (4, 1), (296, 1), (299, 1), (300, 0)])
+def test_a_scope_of_few_errors_or_few_correct_examples_proposes_one_direction_toward_them(n_errors, n_proposed):
+    rng = np.random.default_rng(0)
+    wrong = np.arange(300) < n_errors
+    rows = rng.normal(size=(300, 6)) + 4.0 * wrong[:, None]
+    found = propose(evaluation_of(rows, wrong), np.arange(300), ("label", 0), "embedding", 0)
+    assert len(found) == n_proposed
+    for one in found:
+        scores = one.place(rows)
+        assert scores[wrong].min() > scores[~wrong].max()
+
+
+def test_a_class_of_few_errors_is_found_where_they_lie_together():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 600)
+    rows = rng.normal(size=(1200, 6))
+    rows[600:615] += 6.0
+    wrong = np.where(labels == 0, rng.random(1200) < 0.2, np.isin(np.arange(1200), [600, 604, 608, 612]))
+    evaluation = evaluation_of(rows, wrong, labels=labels)
+    finder = FailureFinder(random_state=0, progress=False).fit(evaluation)
+    assert finder.status_ == ["searched", "one_direction"]
+    [one] = [one for one in finder.slices(evaluation) if one.scope == ("label", 1)]
+    assert one.is_member[600:615].mean() > 0.9 and len(one) < 30
 
 
 def test_sizes_at_which_tied_scores_leave_nothing_are_not_chosen():
@@ -329,11 +395,11 @@ def test_agreement_is_kappa():
 
 
 def test_all_wrong_members_are_taken_by_the_exact_test():
-    """700 of 1000 are wrong, and all 26 members: p = 8e-5, which a normal tail takes for ten times as much."""
+    """700 of 1000 are wrong, and all 26 members: p = 8e-5, which a normal tail takes for ten times as much; doubled."""
     errors = np.arange(1000) < 700
     one = judged_of(np.arange(1000), np.arange(1000) < 26)
-    [choice] = select([one], errors, np.zeros(1000, int), q=0.1, most=5, n_tests=800)
-    assert choice.p == pytest.approx(hypergeom.sf(25, 1000, 700, 26))
+    [choice] = select([one], errors, np.zeros(1000, int), q=0.1, most=5, n_tests=400)
+    assert choice.p == pytest.approx(2 * hypergeom.sf(25, 1000, 700, 26))
 
 
 def test_nothing_is_taken_where_there_is_nothing_and_something_when_told_not_to_stop():
@@ -486,11 +552,13 @@ def test_losses_and_metadata_are_not_needed():
 
 def test_status_says_which_classes_were_searched():
     rng = np.random.default_rng(0)
-    labels = np.repeat([0, 1, 2], [200, 200, 50])
-    wrong = np.concatenate([rng.random(200) < 0.3, np.arange(200) < 7, np.arange(50) >= 7])
+    n_errors, sizes = [60, 5, 4, 46, 0, 50], [200, 200, 200, 50, 50, 50]
+    labels = np.repeat(np.arange(6), sizes)
+    wrong = np.concatenate([np.arange(size) < n for n, size in zip(n_errors, sizes, strict=True)])
     finder = FailureFinder(random_state=0, progress=False)
-    finder.fit(evaluation_of(rng.normal(size=(450, 5)), wrong, n_classes=4, labels=labels))
-    assert finder.status_ == ["searched", "too_few_errors", "too_few_correct", "empty"]
+    finder.fit(evaluation_of(rng.normal(size=(750, 5)), wrong, n_classes=7, labels=labels))
+    assert finder.status_[:4] == ["searched", "searched", "one_direction", "one_direction"]
+    assert finder.status_[4:] == ["too_few_errors", "too_few_correct", "empty"]
 
 
 def test_rows_of_equal_embedding_may_come_in_any_order():

@@ -1,0 +1,73 @@
+"""Where the members of a candidate end: at a border of its own, where a hidden group ends, or at a score.
+
+A direction seeks errors: it ranks well, and where to cut it is another question. A hidden group is a cloud and knows
+where it ends. So a direction may rank the members of a group that lies where it aims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from failviz.discovery.candidates import Candidate, placed
+from failviz.evaluation import Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class Bordered:
+    """A candidate and where its members end.
+
+    Attributes
+    ----------
+    candidate : Candidate
+        Ranks the examples.
+    group : Candidate or None
+        The members are those of this hidden group.
+    cut : float or None
+        The members are those of a higher score. Without group and cut the candidate has a border of its own.
+    middle, spread : float
+        Of the scores in the fit, where there is a group.
+    """
+
+    candidate: Candidate
+    group: Candidate | None = None
+    cut: float | None = None
+    middle: float = 0.0
+    spread: float = 1.0
+
+    @classmethod
+    def of(
+        cls, candidate: Candidate, group: Candidate | None, size: float | None, scope: Evaluation, space: str
+    ) -> Bordered:
+        """Around the members of a group, else around a share of a scope, else as the candidate has it."""
+        if group is None and size is None:
+            return cls(candidate)
+        [(scores, _)] = placed([candidate], scope, space)
+        if group is not None:
+            return cls(candidate, group, middle=float(np.median(scores)), spread=float(scores.std()) or 1.0)
+        assert size is not None
+        return cls(candidate, cut=float(np.quantile(scores, 1 - size)))
+
+    def _drawn(
+        self, scores: np.ndarray, weights: np.ndarray, of_group: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self.cut is not None:
+            return scores - self.cut, (scores > self.cut).astype(np.float64)
+        if of_group is None:
+            return scores, weights
+        heights = (scores - self.middle) / self.spread
+        within = (1 + heights / (1 + np.abs(heights))) / 2  # in (0, 1), for any height
+        return within - (of_group < 0.5), of_group
+
+
+def drawn(bordered: Sequence[Bordered], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Scores, above 0 inside a group and beyond a cut, and weights in [0, 1], each float64 (m,) per candidate."""
+    groups = [one.group for one in bordered if one.group is not None]
+    places = placed([*(one.candidate for one in bordered), *groups], view, space)
+    of_groups = iter(weights for _, weights in places[len(bordered) :])
+    return [
+        one._drawn(scores, weights, None if one.group is None else next(of_groups))
+        for one, (scores, weights) in zip(bordered, places, strict=False)
+    ]
