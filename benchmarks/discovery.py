@@ -42,7 +42,7 @@ from failviz.discovery.base import SliceFinder
 PARTS = ("planted", "null", "scenes")
 N_SLICES, N_SLICES_SCENES = 5, 10
 Q = 0.1
-NULL_SEEDS = {"development": range(50), "report": range(3000, 3100)}
+NULL_SEEDS = {"development": range(50), "report": range(4000, 4100)}
 PLANTED_SEEDS = {"development": planted.DEVELOPMENT_SEEDS, "report": planted.REPORT_SEEDS}
 SCENE_SEEDS = {"development": spotcheck.DEVELOPMENT_SEEDS, "report": spotcheck.REPORT_SEEDS}
 
