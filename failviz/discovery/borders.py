@@ -27,15 +27,15 @@ class Bordered:
         The members are those of this hidden group.
     cut : float or None
         The members are those of a higher score. Without group and cut the candidate has a border of its own.
-    middle, spread : float
-        Of the scores in the fit, where there is a group.
+    middle, spread : (float, float)
+        Of the scores in the fit, of others and of members, where there is a group.
     """
 
     candidate: Candidate
     group: Candidate | None = None
     cut: float | None = None
-    middle: float = 0.0
-    spread: float = 1.0
+    middle: tuple[float, float] = (0.0, 0.0)
+    spread: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
     def of(
@@ -44,11 +44,14 @@ class Bordered:
         """Around the members of a group, else around a share of a scope, else as the candidate has it."""
         if group is None and size is None:
             return cls(candidate)
-        [(scores, _)] = placed([candidate], scope, space)
-        if group is not None:
-            return cls(candidate, group, middle=float(np.median(scores)), spread=float(scores.std()) or 1.0)
-        assert size is not None
-        return cls(candidate, cut=float(np.quantile(scores, 1 - size)))
+        if group is None:
+            assert size is not None
+            [(scores, _)] = placed([candidate], scope, space)
+            return cls(candidate, cut=float(np.quantile(scores, 1 - size)))
+        (scores, _), (_, of_group) = placed([candidate, group], scope, space)
+        sides = [side if len(side) else scores for side in (scores[of_group < 0.5], scores[of_group >= 0.5])]
+        middle = float(np.median(sides[0])), float(np.median(sides[1]))
+        return cls(candidate, group, middle=middle, spread=(_spread(sides[0]), _spread(sides[1])))
 
     def _drawn(
         self, scores: np.ndarray, weights: np.ndarray, of_group: np.ndarray | None
@@ -57,9 +60,13 @@ class Bordered:
             return scores - self.cut, (scores > self.cut).astype(np.float64)
         if of_group is None:
             return scores, weights
-        heights = (scores - self.middle) / self.spread
-        within = (1 + heights / (1 + np.abs(heights))) / 2  # in (0, 1), for any height
-        return within - (of_group < 0.5), of_group
+        inside = (of_group >= 0.5).astype(np.int64)
+        heights = (scores - np.take(self.middle, inside)) / np.take(self.spread, inside)
+        return inside - 1 + (1 + heights / (1 + np.abs(heights))) / 2, of_group  # a unit for each side, at any height
+
+
+def _spread(scores: np.ndarray) -> float:
+    return float(scores.std()) or 1.0
 
 
 def drawn(bordered: Sequence[Bordered], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:

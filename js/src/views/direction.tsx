@@ -18,7 +18,7 @@ export function DirectionView({ session, loaded }: { session: Session; loaded: L
   if (!slice.has_direction) {
     return (
       <p class="fv-quiet fv-direction-none" data-testid="no-direction">
-        This slice was {slice.kind === "drawn" ? "drawn by hand" : `found by ${slice.method}`}: it is a group without a direction to walk along.
+        {slice.kind === "drawn" ? "Drawn by hand" : `Found by ${slice.method}`}: no direction to walk along.
       </p>
     );
   }

@@ -62,8 +62,12 @@ function SliceInHand({ session, loaded, slice }: Props & { slice: Slice }) {
         </h2>
         {slice.found_name !== null && slice.found_name !== slice.name && <p class="fv-muted fv-found">found as “{slice.found_name}”</p>}
         <div class="fv-stats">
-          <Stat value={percent(slice.error_rate)} name="error rate" detail={`${interval(slice.low, slice.high)} n\u00a0${whole(slice.n)}`} wrong />
-          <Stat value={percent(slice.rest_error_rate)} name={slice.scope === "all classes" ? "same class mix" : `other ${slice.scope}`} detail={`n ${whole(slice.rest_n ?? 0)}`} />
+          {slice.error_rate !== null && (
+            <>
+              <Stat value={percent(slice.error_rate)} name="error rate" detail={`${interval(slice.low, slice.high)} n\u00a0${whole(slice.n)}`} wrong />
+              <Stat value={percent(slice.rest_error_rate)} name={slice.scope === "all classes" ? "same class mix" : `other ${slice.scope}`} detail={`n ${whole(slice.rest_n ?? 0)}`} />
+            </>
+          )}
           <Stat value={slice.badge} name={inPoints(slice.error_rate, slice.rest_error_rate)} detail={slice.rest_error_rate === null ? "" : "vs the rest"} word title={slice.explanation} />
         </div>
         {slice.confused_with.length > 0 && (
