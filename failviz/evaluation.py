@@ -302,7 +302,7 @@ class Evaluation:
         """Row numbers (int64) of the given ids, in their order; an unknown id is refused by name."""
         position = self._position
         rows = []
-        for wanted in [ids] if isinstance(ids, str) else ids:
+        for wanted in [ids] if isinstance(ids, str) else _checks.unhidden(ids, "ids"):
             row = position.get(str(wanted))
             if row is None:
                 raise ValueError(f"there is no example with id {str(wanted)!r} in this Evaluation.")

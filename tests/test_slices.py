@@ -20,6 +20,7 @@ def test_masked_arrays_are_refused_where_they_hide_something():
         lambda: evaluation.take(hidden),
         lambda: evaluation.take(hidden > 1),
         lambda: Slice.drawn(evaluation, hidden > 1),
+        lambda: Slice.drawn(evaluation, hidden.astype(str)),
         lambda: Slice.of(evaluation, scores=hidden, weights=np.ones(4), scope="all", name="a", method="b"),
         lambda: Slice.of(evaluation, scores=np.ones(4), weights=hidden / 4, scope="all", name="a", method="b"),
     ):

@@ -176,7 +176,7 @@ def status_of(errors: np.ndarray, fewest: int, searched: str = "fitted") -> str:
     return "too_few_correct" if (~errors).sum() < fewest else searched
 
 
-_MOST_COPIES = 5  # of one row, on average, that pass for copies
+_MOST_COPIES = 5  # of one row, on average, that pass for copies, and in small data of any row
 
 
 def canonical_order(embeddings: np.ndarray, hashes: np.ndarray, *outcomes: np.ndarray) -> np.ndarray:
@@ -228,7 +228,7 @@ def dealt(shuffled: np.ndarray, contents: np.ndarray, n_parts: int) -> np.ndarra
     n = len(shuffled)
     parts = np.empty(n, dtype=np.int64)
     distinct, copy_of, counts = np.unique(contents[shuffled], return_inverse=True, return_counts=True)
-    is_alone = (counts == 1) | (counts > n / (4 * n_parts))
+    is_alone = (counts == 1) | (counts > max(_MOST_COPIES, n / (4 * n_parts)))
     if len(distinct) * _MOST_COPIES < n or is_alone.all():
         parts[shuffled] = np.arange(n) % n_parts
         return parts

@@ -35,6 +35,7 @@ MOST_ROWS, MOST_SVM_ROWS = 20_000, 5_000
 SVM_DIVISIONS, DIVISIONS = range(1, 4), range(1, MOST_DIRECTIONS + 1)
 """Into how many groups errors are divided, each with a direction of the SVM, or a discriminant, of its own."""
 _TOP_SHARES = (0.1, 0.2, 0.35)
+_RARE = 0.1
 MAX_CATEGORIES = 50
 _SURE, _UNSURE, _IF_RIGHT = 0.8, 0.03, 0.6  # how surely the top belongs to a group at first, the others, correct ones
 
@@ -119,18 +120,23 @@ def view_of(evaluation: Evaluation, rows: np.ndarray, space: str, *, is_error: n
     )
 
 
-def propose(evaluation: Evaluation, rows: np.ndarray, scope: Scope, space: str, seed: int) -> list[Candidate]:
-    """Candidates found in some rows (m,) of a scope; none where these are all errors, or all correct."""
-    rows = _thinned(rows, MOST_ROWS)
+def propose(
+    evaluation: Evaluation, rows: np.ndarray, scope: Scope, space: str, seed: int, one_direction: bool = False
+) -> list[Candidate]:
+    """Candidates found in some rows (m,) of a scope; none where these are all errors, or all correct.
+
+    With `one_direction`, or where few are errors or few are not, only the direction toward all errors.
+    """
+    rows = _thinned(rows, evaluation.errors[rows], MOST_ROWS)
     is_error = evaluation.errors[rows]
     fewest = min(is_error.sum(), (~is_error).sum())
     if fewest == 0:
         return []
+    one_direction |= bool(fewest < FEWEST)
     view = view_of(evaluation, rows, space, is_error=is_error)
-    divisions = DIVISIONS if fewest >= FEWEST else DIVISIONS[:1]
-    planes = _discriminants(view.space(space), is_error, divisions, seed)
+    planes = _discriminants(view.space(space), is_error, DIVISIONS[:1] if one_direction else DIVISIONS, seed)
     proposed = [Candidate(scope, DIRECTION, plane) for plane in planes]
-    if fewest < FEWEST:
+    if one_direction:
         return proposed
     for finder in _finders(view, space, seed, spans_classes=scope == "all"):
         finder.fit(_seen_by(finder, evaluation, rows, view))
@@ -151,13 +157,21 @@ def _seen_by(finder: SliceFinder, evaluation: Evaluation, rows: np.ndarray, view
     if isinstance(finder, ErrorMixture):  # reads the classes
         return evaluation.take(rows)
     if isinstance(finder, FailureDirections):
-        return view.take(_thinned(np.arange(len(rows)), MOST_SVM_ROWS))
+        return view.take(_thinned(np.arange(len(rows)), view.errors, MOST_SVM_ROWS))
     return view
 
 
-def _thinned(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many, evenly through the rows, which stand in an order of their own."""
-    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
+def _thinned(rows: np.ndarray, is_error: np.ndarray, most: int) -> np.ndarray:
+    """At most so many rows, evenly through them, which stand in an order of their own.
+
+    Errors and correct examples in proportion; where either are fewer than a tenth, up to so many of them.
+    """
+    if len(rows) <= most:
+        return rows
+    share = np.clip(is_error.mean(), _RARE, 1 - _RARE)
+    sides = ((rows[is_error], round(most * share)), (rows[~is_error], most - round(most * share)))
+    kept = [side[np.arange(n) * len(side) // n] if len(side) > n else side for side, n in sides]
+    return np.sort(np.concatenate(kept))
 
 
 def _words(one: Slice) -> str | None:

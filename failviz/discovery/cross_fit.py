@@ -223,6 +223,8 @@ def judge(
     heights = np.full((len(whole), len(rows)), -1.0)  # share of the part that lies lower
     member = np.zeros((len(whole), len(rows)), dtype=bool)
     for part, others in enumerate(again):
+        if not others:
+            continue
         held_out = parts == part
         their_ranks = [_standardised(rankdata(other.scores[~held_out])) for other in others]
         for j, one in enumerate(whole):
@@ -231,7 +233,7 @@ def judge(
                 float(ranks @ theirs) if other.kind == one.kind else -1.0
                 for other, theirs in zip(others, their_ranks, strict=True)
             ]
-            if alike and max(alike) >= FOUND_AGAIN:
+            if max(alike) >= FOUND_AGAIN:
                 found = others[int(np.argmax(alike))]
                 heights[j, held_out] = (rankdata(found.scores[held_out]) - 0.5) / max(1, held_out.sum())
                 if found.is_member is not None:
@@ -267,8 +269,8 @@ def select(
     shown leaves room for the others.
 
     What only ranks may be given the border of a clear hidden group (`_border_of`), and is then tested as that group.
-    Among the members of a taken candidate, those of its border included, and among the others, errors are compared
-    separately from then on. The j-th is taken if its test passes q j / n_tests, the levels of Benjamini & Hochberg
+    Among the members of a taken candidate, those of its border, and the others, errors are compared separately from
+    then on. The j-th is taken if its test passes q j / n_tests, the levels of Benjamini & Hochberg
     (1995) in a step-down manner.
 
     Parameters
@@ -313,9 +315,9 @@ def select(
         chosen.append(Choice(taken, border, n, n_errors, counts.expected, _p_value(counts)))
         n_taken[one.scope] += 1
         inside = np.zeros(len(errors), dtype=np.int64)
-        inside[one.rows[one.is_member | judged[shown].is_member]] = 1
-        strata = np.unique(2 * strata + inside, return_inverse=True)[1]
-        left -= {j for j in left if j in (taken, border) or _is_same(judged[j], one)}
+        inside[one.rows] = 2 * one.is_member + judged[shown].is_member
+        strata = np.unique(4 * strata + inside, return_inverse=True)[1]
+        left -= {j for j in left if any(j == k or _is_same(judged[j], judged[k]) for k in (taken, shown))}
         if one.scope == "all":
             scopes.clear()
         scopes.pop(one.scope, None)

@@ -13,13 +13,15 @@ from failviz._fingerprints import content_hashes
 from failviz._parallel import parallel_map
 from failviz.discovery.base import SliceFinder, canonical_order, dealt, status_of
 from failviz.discovery.borders import Bordered, drawn
-from failviz.discovery.candidates import FEWEST, Candidate, placed, propose, view_of
+from failviz.discovery.candidates import Candidate, placed, propose, view_of
 from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, judge, select
 from failviz.evaluation import Evaluation
 from failviz.slices import Scope, Slice, scope_mask
 
 METHOD = "failure finder"
 N_PARTS = 3
+ENOUGH = 8
+"""Errors, and correct examples, from which all methods search a class: every two thirds then hold some five."""
 WITHIN_CLASSES = 3
 """Slices within a class that come before each slice over all classes."""
 
@@ -42,7 +44,7 @@ class FailureFinder(SliceFinder):
     q : float, default 0.1
         The list ends where a share of about `q` of it would be chance, in (0, 1]; with 1 it does not, and whatever has
         errors in excess is ranked, up to `max_slices`. It is no verdict: the same data have chosen the list. Ask
-        `verify`. (Of 100 worlds without any failure 18 still had a list, and `verify` confirmed nothing in any.)
+        `verify`.
     max_slices : int, default 20
     columns : list of str or None
         Metadata columns to make rules of; None = all that are usable. Leave out what is made of the predictions or
@@ -66,7 +68,7 @@ class FailureFinder(SliceFinder):
     n_candidates_ : int
         How many were judged.
     status_ : list of str
-        Per class "searched", "one_direction" (fewer than 5 errors, or correct examples: only one direction is
+        Per class "searched", "one_direction" (fewer than 8 errors, or correct examples: only one direction is
         proposed), "too_few_errors", "too_few_correct" (none) or "empty".
     classes_ : int64 (n_classes,)
 
@@ -77,8 +79,8 @@ class FailureFinder(SliceFinder):
     fourth place: the one kind needs no labels to be applied, and where labels are wrong it finds the whole group, of
     which the other finds the wrongly labelled. A direction for which no hidden group draws the border is cut to the
     size at which cross-fitted errors change most, a share of the examples of the fit. Losses and metadata are used
-    where there are any. A search looks at 20,000 examples of a class, or of all, at most, that of an SVM at 5,000.
-    `weights` of the Evaluation are not used.
+    where there are any. A search looks at 20,000 examples of a class, or of all, at most, that of an SVM at 5,000, and
+    then at more of the errors than their share where these are rare. `weights` of the Evaluation are not used.
 
     Examples
     --------
@@ -139,8 +141,9 @@ class FailureFinder(SliceFinder):
         scopes: list[Scope] = ["all", *(("label", int(c)) for c in searched)]
         seeds = rng.randint(2**31 - 1, size=len(scopes))
         rows = {scope: np.flatnonzero(scope_mask(scope, evaluation)) for scope in scopes}
+        few = {scope: _fewest(errors[rows[scope]]) < ENOUGH for scope in scopes}
         pieces = [
-            (evaluation, rows[scope][folds[rows[scope]] != part], scope, self.space_, int(seed))
+            (evaluation, rows[scope][folds[rows[scope]] != part], scope, self.space_, int(seed), few[scope])
             for part in (None, *range(N_PARTS))
             for scope, seed in zip(scopes, seeds, strict=True)
         ]
@@ -208,7 +211,8 @@ class FailureFinder(SliceFinder):
         labels = evaluation.labels
         assert labels is not None
         self.n_candidates_ = len(judged)
-        n_tests = sum(1 if one.size is None else len(SHARES) for one in judged)  # the size was chosen among so many
+        tested = [one for one in judged if evaluation.errors[one.rows].sum() > 1]  # one alone is never found again
+        n_tests = sum(1 if one.size is None else len(SHARES) for one in tested)  # the size was chosen among so many
         taken: list[list[tuple[int, int | None, Choice]]] = []
         for spans_classes in (False, True):
             numbers = [j for j, one in enumerate(judged) if (one.scope == "all") == spans_classes]
@@ -261,9 +265,12 @@ class FailureFinder(SliceFinder):
         return names
 
 
+def _fewest(errors: np.ndarray) -> int:
+    return int(min(errors.sum(), (~errors).sum()))
+
+
 def _status(errors: np.ndarray) -> str:
-    few = min(errors.sum(), (~errors).sum()) < FEWEST
-    return status_of(errors, 1, "one_direction" if few else "searched")
+    return status_of(errors, 1, "one_direction" if _fewest(errors) < ENOUGH else "searched")
 
 
 def _outcomes(evaluation: Evaluation) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from scipy.stats import hypergeom
 from failviz.discovery import FailureDirections, FailureFinder
 from failviz.discovery.base import dealt
 from failviz.discovery.borders import Bordered, drawn
-from failviz.discovery.candidates import HIDDEN_GROUP, Candidate, placed, propose
+from failviz.discovery.candidates import HIDDEN_GROUP, Candidate, _thinned, placed, propose
 from failviz.discovery.cross_fit import Judged, Placed, Stratified, judge, select
 from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
 from failviz.discovery.svm import Hyperplane
@@ -250,6 +250,35 @@ def test_what_has_the_border_of_a_group_is_tested_as_the_group_and_the_group_is_
     assert choice.p == pytest.approx(2 * hypergeom.sf(errors[:400].sum() - 1, 4000, errors.sum(), 400))
 
 
+@pytest.mark.parametrize("what", ["twin", "part"])
+def test_what_a_border_holds_is_not_taken_beside_it(what):
+    rng = np.random.default_rng(0)
+    rows = np.arange(4000)
+    rates = np.select([rows < 200, rows < 400, rows < 600], [0.85, 0.3, 0.15], 0.05)
+    errors = rng.random(4000) < rates
+    seeker = (rows < 220) | ((rows >= 400) & (rows < 440))
+    direction = Judged("all", rows, seeker, np.roll(seeker, 20), np.roll(seeker, 20), 0.1)
+    beside = {"twin": rows < 400, "part": (rows >= 220) & (rows < 400)}[what]  # the part is explained by the border
+    candidates = [direction, judged_of(rows, rows < 400, is_group=True), judged_of(rows, beside)]
+    choices = select(candidates, errors, np.zeros(4000, int), q=0.1, most=5, n_tests=3)
+    assert [(one.number, one.border) for one in choices] == [(0, 1)]
+
+
+def test_a_group_that_fails_its_own_test_draws_no_border():
+    rng = np.random.default_rng(0)
+    rows = np.arange(4000)
+    errors = rng.random(4000) < np.where(rows < 200, 0.6, 0.3)
+    seeker = rows < 200
+    blurred = Judged("all", rows, seeker, np.roll(seeker, 20), np.roll(seeker, 20), 0.1)
+    large = rows % 2 == 0
+    large[:200] = True
+    candidates = [blurred, judged_of(rows, large, is_group=True)]
+    pure = Stratified(rows, errors, np.zeros(4000, int)).counts(large)
+    levels = {n: select(candidates, errors, np.zeros(4000, int), q=0.1, most=1, n_tests=n)[0] for n in (1, 10**9)}
+    assert pure.p < 0.05 / 2 and levels[1].border == 1
+    assert levels[10**9].border is None and 2 * pure.p > 0.1 / 10**9
+
+
 def test_of_two_groups_the_clearer_draws_the_border_though_it_is_worth_a_little_less():
     rows, errors, group, _, blurred = blurred_and_clear()
     clear = judged_of(rows, group & (rows % 20 > 0), is_group=True)
@@ -305,6 +334,17 @@ def test_a_direction_ranks_the_members_of_the_hidden_group_that_it_aims_at(monke
     assert finder.borders_[0] is None and "border_of" not in one.stats
 
 
+def test_scores_of_both_sides_of_a_border_fill_a_unit_in_the_fit():
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(size=3000), 40 + 3 * rng.normal(size=300)])[:, None]
+    direction = Candidate("all", "failure direction", Hyperplane(np.array([1.0]), 0.0))
+    group = Candidate("all", HIDDEN_GROUP, Hyperplane(np.array([1.0]), -20.0))
+    view = Evaluation(rows)
+    [(scores, weights)] = drawn([Bordered.of(direction, group, None, view, "embedding")], view, "embedding")
+    assert np.median(scores[weights < 0.5]) == pytest.approx(-0.5) and scores[weights < 0.5].std() > 0.15
+    assert np.median(scores[weights >= 0.5]) == pytest.approx(0.5) and scores[weights >= 0.5].std() > 0.15
+
+
 def test_scores_inside_a_border_keep_their_order_however_far_they_are():
     far = Candidate("all", "failure direction", Hyperplane(np.array([1.0]), 0.0))
     group = Candidate("all", HIDDEN_GROUP, Hyperplane(np.array([0.0]), 1.0))
@@ -341,6 +381,28 @@ def test_a_scope_of_few_errors_or_few_correct_examples_proposes_one_direction_to
     for one in found:
         scores = one.place(rows)
         assert scores[wrong].min() > scores[~wrong].max()
+
+
+def test_large_scopes_are_thinned_and_rare_errors_are_kept():
+    is_error = np.arange(60_000) % 5000 == 7
+    rows = _thinned(np.arange(60_000), is_error, 20_000)
+    assert len(np.unique(rows)) == 18_012 and is_error[rows].sum() == 12
+    assert (np.diff(rows) > 0).all() and np.diff(rows).max() <= 4
+    often = np.arange(60_000) % 5 == 0
+    assert often[_thinned(np.arange(60_000), often, 20_000)].mean() == 0.2
+    assert len(_thinned(np.arange(60_000), ~is_error, 20_000)) == 18_012
+    assert np.array_equal(_thinned(np.arange(100), often[:100], 100), np.arange(100))
+
+
+def test_directions_of_the_svm_look_at_a_part_of_a_large_scope(monkeypatch):
+    rows, wrong, _ = cloud(1500, 6)
+    evaluation = evaluation_of(rows, wrong)
+    monkeypatch.setattr("failviz.discovery.candidates.MOST_SVM_ROWS", 300)
+    found = propose(evaluation, np.arange(1500), ("label", 0), "embedding", 0)
+    finders = [one.place[0] for one in found if isinstance(one.place, tuple)]
+    svms = [finder for finder in finders if isinstance(finder, FailureDirections)]
+    assert {len(finder.seen_rows_) for finder in svms} == {300}
+    assert {len(finder.seen_rows_) for finder in finders if finder not in svms} == {1500}
 
 
 def test_a_class_of_few_errors_is_found_where_they_lie_together():
@@ -552,7 +614,7 @@ def test_losses_and_metadata_are_not_needed():
 
 def test_status_says_which_classes_were_searched():
     rng = np.random.default_rng(0)
-    n_errors, sizes = [60, 5, 4, 46, 0, 50], [200, 200, 200, 50, 50, 50]
+    n_errors, sizes = [60, 8, 7, 43, 0, 50], [200, 200, 200, 50, 50, 50]
     labels = np.repeat(np.arange(6), sizes)
     wrong = np.concatenate([np.arange(size) < n for n, size in zip(n_errors, sizes, strict=True)])
     finder = FailureFinder(random_state=0, progress=False)
