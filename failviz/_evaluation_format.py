@@ -8,6 +8,7 @@ opened without pickle.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -67,12 +68,11 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
         raise FileNotFoundError(f"{folder} is not a saved Evaluation: it has no evaluation.json.") from None
     except ValueError as error:  # neither JSON nor text
         raise ValueError(f"{folder}/evaluation.json is damaged ({error}): restore it or evaluate again.") from None
-    if not isinstance(header, dict) or not isinstance(header.get("n_examples"), int):
+    number = header.get("format") if isinstance(header, dict) else None
+    if isinstance(number, int) and number != FORMAT:
+        raise ValueError(f"{folder} has format {number}, and this failviz reads {FORMAT}: a newer failviz wrote it.")
+    if number != FORMAT or not isinstance(header.get("n_examples"), int):
         raise ValueError(f"{folder}/evaluation.json is damaged: restore it or evaluate again.")
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{folder} has format {header.get('format')}, and this failviz reads {FORMAT}: a newer failviz wrote it."
-        )
     shown = as_source_of(source, header["n_examples"])
     try:
         metadata, columns = header["metadata"], _read_columns(header, folder)
@@ -80,9 +80,9 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
         frame = None if metadata is None else _read_metadata(metadata, folder, header["n_examples"])
         evaluation = Evaluation(**columns, metadata=frame, source=shown)
         is_whole = metadata_hash == header["metadata_hash"] and evaluation.hash == header["hash"]
-    except PermissionError:
-        raise
     except Exception as error:  # whatever numpy, zipfile or tokenize make of a damaged file
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)):
+            raise  # of the machine, not of the folder
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{folder} is damaged ({reason}): restore it or evaluate again.") from error
     if not is_whole:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from failviz import _fingerprints
@@ -55,7 +57,8 @@ def extended(one: Slice, evaluation: Evaluation, to: Evaluation, scope: Scope, s
 
 
 def _learnt(rows: np.ndarray, member: np.ndarray, copies: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Direction (d,) and intercept of membership, positive inside, and how well it is told on rows left out (kappa).
+    """Direction (d,) and intercept of membership, positive inside, and how well it is told on rows left out (kappa;
+    NaN where fewer than 5 members, or others, are no copies of each other).
 
     Fisher's discriminant with the covariance of Ledoit & Wolf 2004. It is cut where as large a share of cross-validated
     scores lies above as there are members: its own intercept takes both sides for equally spread clouds.
@@ -66,12 +69,15 @@ def _learnt(rows: np.ndarray, member: np.ndarray, copies: np.ndarray) -> tuple[n
 
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
     is_copied = len(np.unique(copies)) < len(copies)  # copies stay together, or they would tell each other
-    kind = StratifiedGroupKFold if is_copied else StratifiedKFold
-    folds = kind(_FOLDS, shuffle=True, random_state=0)
-    held_out = cross_val_predict(
-        model, rows, member, groups=copies if is_copied else None, cv=folds, method="decision_function"
-    )
-    cut = float(np.quantile(held_out, 1 - member.mean()))
-    told = held_out > cut
+    if min(len(np.unique(copies[side])) for side in (member, ~member)) < FEWEST:
+        scores, told_apart = model.fit(rows, member).decision_function(rows), False
+    else:
+        kind = StratifiedGroupKFold if is_copied else StratifiedKFold
+        folds = kind(_FOLDS, shuffle=True, random_state=0)
+        groups = copies if is_copied else None
+        scores = cross_val_predict(model, rows, member, groups=groups, cv=folds, method="decision_function")
+        told_apart = True
+    cut = float(np.quantile(scores, 1 - member.mean()))
+    agreement = float(cohen_kappa_score(member, scores > cut)) if told_apart else math.nan
     model.fit(rows, member)
-    return model.coef_[0], float(model.intercept_[0]) - cut, float(cohen_kappa_score(member, told))
+    return model.coef_[0], float(model.intercept_[0]) - cut, agreement

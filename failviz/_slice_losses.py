@@ -64,6 +64,12 @@ class Losses:
         mix = (inside if inside.any() else rest)[held]
         return float(np.average(total[held] / rest[held], weights=mix)) if mix.any() else math.nan
 
+    @property
+    def _has_rest(self) -> np.ndarray:
+        """bool (n,): members of the strata that have a rest."""
+        rest = np.bincount(self.strata[~self.is_member], minlength=int(self.strata.max(initial=0)) + 1)
+        return rest[self.strata[self.is_member]] > 0
+
     def needs(self, alpha: float) -> None:
         """How many more members a test would need is not known without an error rate to expect."""
 
@@ -71,6 +77,8 @@ class Losses:
         inside, elsewhere = self.losses[self.is_member], self.rest_mean
         n = len(inside)
         mean = float(inside.mean()) if n else math.nan
+        compared = inside[self._has_rest]
+        worse = float(compared.mean()) if len(compared) else math.nan
         either_side = float(t.ppf(0.975, n - 1) * inside.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
         return Verdict(
             slice=self.slice,
@@ -79,7 +87,7 @@ class Losses:
             error_rate=math.nan,
             class_error_rate=math.nan,
             rest_n=len(self.rows) - n,
-            lift=mean / elsewhere if elsewhere > 0 and mean >= 0 else math.nan,
+            lift=worse / elsewhere if elsewhere > 0 and worse >= 0 else math.nan,
             low=mean - either_side,
             high=mean + either_side,
             caution="; ".join(self.cautions),

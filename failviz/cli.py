@@ -12,11 +12,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from failviz import __version__
 
 QUICKSTART = "01-quickstart.ipynb"
+PATIENCE = 10
+"""Seconds for JupyterLab to end after a second Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,17 +61,26 @@ def run_demo(port: int, folder: Path | None = None) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
     print(f"failviz quickstart: {address}\nPress Ctrl-C twice to stop.", flush=True)
-    before = signal.signal(signal.SIGTERM, _interrupted)  # JupyterLab ends with the command that started it
+    with subprocess.Popen(command) as lab:
+        before = signal.signal(signal.SIGTERM, lambda *_: lab.terminate())  # it ends with the command that started it
+        try:
+            return _waited(lab)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _waited(lab: subprocess.Popen) -> int:
+    """Until JupyterLab ends. Ctrl-C goes to both: at the first it asks, at the second it ends."""
+    for _ in range(2):
+        try:
+            return max(0, lab.wait())  # a signal is no failure
+        except KeyboardInterrupt:
+            continue
     try:
-        return subprocess.call(command)
-    except KeyboardInterrupt:
+        return max(0, lab.wait(PATIENCE))
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        lab.kill()
         return 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupted(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def port_is_free(port: int) -> bool:

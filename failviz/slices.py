@@ -189,7 +189,8 @@ class Slice:
         Slice
             Of `to`, under the same name. `direction` (d,) points into the slice. `stats["agreement"]` is Cohen's kappa
             of being a member and of being told for one, by embeddings that the classifier had not seen: 1 at best, near
-            0 where this space does not show what was drawn.
+            0 where this space does not show what was drawn, NaN where members (or the others) are copies of fewer
+            than 5.
 
         Raises
         ------

@@ -70,6 +70,7 @@ def _aside(path: Path, mark: str) -> list[Path]:
 
 def _put_in_place(work: Path, path: Path, mark: str) -> None:
     """Rename `work` to `path`; an older folder steps aside first and comes back if that fails."""
+    aside = None
     if path.exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", suffix=".tmp", dir=path.parent)) / path.name
         os.replace(path, aside)
@@ -84,6 +85,8 @@ def _put_in_place(work: Path, path: Path, mark: str) -> None:
     for stale in _aside(path, mark):  # that of now, and of processes that were killed
         (stale / mark).unlink()  # half removed, it must not pass for whole
         shutil.rmtree(stale.parent, ignore_errors=True)
+    if aside is not None:  # what stood there without the mark, an empty folder
+        shutil.rmtree(aside.parent, ignore_errors=True)
 
 
 def _on_disk(folder: Path) -> None:

@@ -33,7 +33,7 @@ class Verdict:
         nothing is left to compare with.
     lift : float
         Error rate of the members that have a rest, over class_error_rate: what the test compares. Without error rates
-        mean_loss over rest_mean_loss.
+        their mean loss over rest_mean_loss.
     low, high : float
         95% Wilson interval of error_rate, else Student's t interval of mean_loss (too narrow for few and skewed
         losses); not adjusted for how the slice was chosen among others.
@@ -90,7 +90,7 @@ class Verdict:
     @property
     def by_loss(self) -> bool:
         """True where right and wrong are not known, and losses were compared."""
-        return not math.isnan(self.mean_loss)
+        return not (math.isnan(self.mean_loss) and math.isnan(self.rest_mean_loss))
 
     @property
     def words(self) -> str:

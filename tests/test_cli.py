@@ -1,7 +1,9 @@
-import shutil
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -32,7 +34,9 @@ def test_a_taken_port_is_said_clearly(capsys):
 def test_demo_opens_jupyterlab_on_a_copy_of_the_quickstart(monkeypatch, capsys, tmp_path):
     started = []
     monkeypatch.chdir(tmp_path)  # a demo never changes the notebooks of a checkout
-    monkeypatch.setattr(subprocess, "call", lambda command: started.append(command) or 0)
+    ends = [sys.executable, "-c", ""]
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command: started.append(command) or real(ends))
     monkeypatch.setenv("BROWSER", "none")
     assert cli.main(["demo", "--port", "8973"]) == 0
     (command,) = started
@@ -42,30 +46,54 @@ def test_demo_opens_jupyterlab_on_a_copy_of_the_quickstart(monkeypatch, capsys, 
     assert "http://127.0.0.1:8973/lab/tree/01-quickstart.ipynb?token=" in capsys.readouterr().out
 
 
-def test_jupyterlab_ends_with_the_command_that_started_it(monkeypatch, tmp_path):
-    import os
-    import signal
+LAB = """
+import signal, sys, time
+asked = []
+def interrupted(*_):
+    asked.append(1)
+    if len(asked) == 2 and sys.argv[1] == "ends":
+        sys.exit(0)
+signal.signal(signal.SIGINT, interrupted)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("ready", flush=True)
+while True:
+    time.sleep(0.05)
+"""
+"""Takes Ctrl-C as JupyterLab does: asks at the first, ends at the second; or never."""
 
-    ended = []
+DEMO = """
+import subprocess, sys
+from failviz import cli
+real = subprocess.Popen
+cli.PATIENCE = 0.5
+cli.notebooks_folder = lambda folder: folder
+subprocess.Popen = lambda command: real([sys.executable, "-c", sys.argv[1], sys.argv[2]])
+sys.exit(cli.run_demo(int(sys.argv[3])))
+"""
 
-    class Running(subprocess.Popen):
-        def kill(self):
-            ended.append(self.pid)
-            super().kill()
 
-        def wait(self, timeout=None):
-            if not ended:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return super().wait(timeout)
-
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(subprocess, "Popen", Running)
-    monkeypatch.setattr(sys, "executable", shutil.which("sleep"))
-    monkeypatch.setattr(cli, "notebooks_folder", lambda folder: tmp_path)
-    started = subprocess.call
-    monkeypatch.setattr(subprocess, "call", lambda command: started([command[0], "60"]))
-    assert cli.run_demo(8975) == 0
-    assert len(ended) == 1 and signal.getsignal(signal.SIGTERM) is before
+@pytest.mark.parametrize(
+    "signals, lab",
+    [(["SIGTERM"], "ends"), (["SIGINT", "SIGINT"], "ends"), (["SIGINT", "SIGTERM"], "ends"), (["SIGINT"] * 2, "stays")],
+)
+def test_jupyterlab_ends_with_the_command_that_started_it_and_is_asked_first(signals, lab):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-u", "-c", DEMO, LAB, lab, port]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as demo:
+        while demo.stdout.readline() != "ready\n":
+            assert demo.poll() is None
+        for number, name in enumerate(signals):
+            if number:
+                time.sleep(0.5)
+                assert demo.poll() is None  # one Ctrl-C ends nothing
+            if name == "SIGINT":  # as a terminal does, to all of its processes
+                os.killpg(demo.pid, signal.SIGINT)
+            else:
+                os.kill(demo.pid, signal.SIGTERM)
+        assert demo.stdout.read() == ""  # the pipe is closed: JupyterLab is gone too
+        assert demo.wait() == 0
 
 
 def test_a_copied_notebook_is_never_overwritten(tmp_path):

@@ -300,6 +300,25 @@ def test_load_refuses_a_damaged_header(content, tmp_path):
         Evaluation.load(tmp_path / "ev", source=["text"] * 12)
 
 
+def test_a_newer_format_is_named_whatever_else_it_holds(tmp_path):
+    small().save(tmp_path / "ev")
+    (tmp_path / "ev" / "evaluation.json").write_text('{"format": 2, "rows": 3}')
+    with pytest.raises(ValueError, match="has format 2, and this failviz reads 1: a newer failviz wrote it"):
+        Evaluation.load(tmp_path / "ev")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files"), PermissionError(13, "no")])
+def test_what_the_machine_lacks_is_not_called_damage(error, tmp_path, monkeypatch):
+    small().save(tmp_path / "ev")
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("failviz._evaluation_format._read_columns", fails)
+    with pytest.raises(type(error)):
+        Evaluation.load(tmp_path / "ev")
+
+
 def test_load_refuses_files_that_are_no_arrays(tmp_path):
     small().save(tmp_path / "ev")
     (tmp_path / "ev" / "labels.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr'")

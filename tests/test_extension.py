@@ -114,3 +114,13 @@ def test_refusals_are_sentences(parts):
     bags = Slice.of(seen, scores=member * 1.0, weights=member * 1.0, scope=("label", 1), name="bags", method="mine")
     with pytest.raises(ValueError, match="needs labels, and this Evaluation has none"):
         bags.extend(seen, Evaluation({"clip": np.ones((5, 8))}))
+
+
+def test_members_that_are_copies_of_one_row_are_carried_and_their_agreement_is_not_known():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 4))
+    rows[:12] = 5.0
+    ev, there = Evaluation(rows), Evaluation(np.concatenate([rng.normal(size=(200, 4)), np.full((7, 4), 5.0)]))
+    one = Slice.drawn(ev, np.arange(300) < 12, "alike").extend(ev, there)
+    assert one.is_member[200:].all() and one.is_member[:200].mean() < 0.03
+    assert np.isnan(one.stats["agreement"])

@@ -97,6 +97,20 @@ def test_labels_are_held_equal_where_there_are_any():
     assert verify(group(ev, labels == 1), ev)[0].p == 1  # no others of its class
 
 
+def test_a_class_that_lies_wholly_in_the_slice_is_not_compared():
+    labels = np.repeat([0, 1], 100)
+    losses = np.where(labels == 1, 9.0, 1.0)
+    losses[:10] = 2.0
+    ev = Evaluation(np.eye(200), labels=labels, losses=losses)
+    (v,) = verify(group(ev, (np.arange(200) < 10) | (labels == 1)), ev)
+    assert v.rest_mean_loss == 1.0 and v.mean_loss == pytest.approx((10 * 2 + 100 * 9) / 110)
+    assert v.lift == 2.0 and v.p < 0.001
+    (v,) = verify(group(ev, labels == 1), ev)
+    assert np.isnan(v.lift) and v.p == 1 and v.by_loss
+    (v,) = verify(group(ev, np.zeros(200, bool)), ev)
+    assert v.by_loss and v.n == 0
+
+
 def test_a_far_loss_elsewhere_and_negative_ones_do_no_harm():
     losses = np.random.default_rng(0).normal(size=200)
     member = np.arange(200) < 20

@@ -89,6 +89,14 @@ def test_what_stepped_aside_does_not_come_back_after_the_next_save(tmp_path):
     assert readable(path, MARK) == path and not path.exists()
 
 
+def test_an_empty_folder_makes_way_and_leaves_nothing(tmp_path):
+    (tmp_path / "a").mkdir()
+    with atomic_folder(tmp_path / "a", MARK) as folder:
+        fill(folder, "1")
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a" / MARK).read_text() == "1"
+
+
 def test_a_ruin_is_no_older_folder(tmp_path):
     aside = killed_between_two_renames(tmp_path / "a", "1")
     (aside / MARK).unlink()

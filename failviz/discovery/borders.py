@@ -70,7 +70,10 @@ def _spread(scores: np.ndarray) -> float:
 
 
 def drawn(bordered: Sequence[Bordered], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Scores, above 0 inside a group and beyond a cut, and weights in [0, 1], each float64 (m,) per candidate."""
+    """Scores and weights in [0, 1], each float64 (m,) per candidate.
+
+    Scores are above 0 inside a group and beyond a cut; with a border of its own they are as the candidate has them.
+    """
     groups = [one.group for one in bordered if one.group is not None]
     places = placed([*(one.candidate for one in bordered), *groups], view, space)
     of_groups = iter(weights for _, weights in places[len(bordered) :])

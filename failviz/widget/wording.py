@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
-from failviz.verification import GAP_WORTH_FINDING, UNRECORDED, UNTOLD, Verdict
+from failviz.verification import FEWEST, GAP_WORTH_FINDING, UNRECORDED, UNTOLD, Verdict
 
 if TYPE_CHECKING:
     from failviz.widget.catalogue import Item
@@ -70,6 +70,11 @@ def judgement(item: Item, evaluation: Evaluation, unit: str, q: float) -> dict[s
     if verdict.confirmed:
         known = f"Of all slices marked confirmed, at most {q:.0%} are expected to be chance."
         return _three("confirmed", "confirmed", f"{held_out} {known}{caution}")
+    if verdict.needs and verdict.by_loss:
+        sentence = (
+            f"{held_out} Fewer than {FEWEST} {unit} are never confirmed: {verdict.needs} more are needed.{caution}"
+        )
+        return _three("needs more", f"needs {verdict.needs} more", sentence)
     if verdict.needs:
         more = f"needs about {verdict.needs:,} more"
         large = verdict.error_rate - verdict.class_error_rate >= GAP_WORTH_FINDING
@@ -94,7 +99,7 @@ def _rates(verdict: Verdict, slice_: Slice, evaluation: Evaluation, unit: str) -
         return f"{verdict.n_errors:,} of {verdict.n:,} wrong, against {_elsewhere(verdict, slice_, evaluation, unit)}"
     against = f"no {unit} to compare with"
     if not math.isnan(verdict.rest_mean_loss):
-        mix = "" if evaluation.labels is None else " in the same mix of classes"
+        mix = "" if evaluation.labels is None else " in the same mix of those classes that have others"
         where = f"elsewhere{mix}" if isinstance(slice_.scope, str) else f"elsewhere in {scope(slice_, evaluation)}"
         against = f"{verdict.rest_mean_loss:.3g} {where} ({verdict.rest_n:,} {unit})"
     return f"mean loss {verdict.mean_loss:.3g} in {verdict.n:,} {unit}, against {against}"

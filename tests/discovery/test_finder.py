@@ -584,6 +584,24 @@ def test_it_can_be_told_which_metadata_to_read():
         rules(["light"])
 
 
+def test_pairs_stay_together_in_small_data():
+    for n, n_parts in ((20, 3), (24, 5)):
+        contents = np.arange(n) // 2
+        parts = dealt(np.random.default_rng(0).permutation(n), contents, n_parts)
+        assert np.array_equal(parts[::2], parts[1::2])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_of_two_copies_of_which_one_is_wrong_is_fitted_in_silence():
+    rng = np.random.default_rng(0)
+    labels = np.r_[np.zeros(300, int), 1, 1]
+    rows = rng.normal(size=(302, 4))
+    rows[300:] = 1.0
+    wrong = np.r_[rng.random(300) < 0.2, True, False]
+    finder = FailureFinder(random_state=0, progress=False).fit(evaluation_of(rows, wrong, labels=labels))
+    assert finder.status_ == ["searched", "one_direction"]
+
+
 def test_copies_are_dealt_to_one_part_and_discrete_rows_one_by_one():
     contents = np.repeat(np.arange(100), 3)
     parts = dealt(np.random.default_rng(0).permutation(300), contents, 3)

@@ -196,10 +196,15 @@ def test_without_labels_slices_are_judged_by_their_losses(open_explorer: Callabl
         return Slice.of(evaluation, scores=member * 1.0, weights=member * 1.0, scope="all", name=name, method="m",
                         seen={})  # fmt: skip
 
-    slices = [found("hard", hard), found("easy", np.arange(120) >= 100)]
-    explorer = open_explorer(evaluation, [verify(slices[0], evaluation), slices[1]])
+    few = np.zeros(120, dtype=bool)
+    few[np.argsort(-evaluation.losses)[:3]] = True
+    slices = [found("easy", np.arange(120) >= 100), found("few", few), found("none", np.zeros(120))]
+    explorer = open_explorer(evaluation, [verify(found("hard", hard), evaluation), *slices])
     wire = Wire(explorer)
-    worst, easy = wire.ask("slices")["result"]["slices"]
+    worst, easy, small, none = wire.ask("slices")["result"]["slices"]
+    assert small["badge"] == "needs 2 more"
+    assert (" Fewer than 5 examples are never confirmed: 2 more are needed.") in small["explanation"]
+    assert (none["badge"], none["n"], none["n_wrong"]) == ("empty", 0, None)
     assert (worst["status"], easy["status"]) == ("confirmed", "not confirmed")
     assert worst["n"] == 20 and worst["rest_n"] == 100
     assert worst["n_wrong"] is worst["error_rate"] is worst["low"] is None
