@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ ENOUGH = 8
 """Errors, and correct examples, from which all methods search a class: every two thirds then hold some five."""
 WITHIN_CLASSES = 3
 """Slices within a class that come before each slice over all classes."""
+SHOWN = 0.75
+"""Share of the failures of a slice over all classes from which, shown already, it comes last: it has nothing new."""
 
 
 class FailureFinder(SliceFinder):
@@ -76,11 +78,12 @@ class FailureFinder(SliceFinder):
     -----
     Our own method; its parts are those of Jain et al. 2022, Singla et al. 2021, Sagadeeva & Boehm 2021, d'Eon et al.
     2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take every
-    fourth place: the one kind needs no labels to be applied, and where labels are wrong it finds the whole group, of
-    which the other finds the wrongly labelled. A direction for which no hidden group draws the border is cut to the
-    size at which cross-fitted errors change most, a share of the examples of the fit. Losses and metadata are used
-    where there are any. A search looks at 20,000 examples of a class, or of all, at most, that of an SVM at 5,000, and
-    then at more of the errors than their share where these are rare. `weights` of the Evaluation are not used.
+    fourth place, unless their failures are nearly all shown: the one kind needs no labels to be applied, and where
+    labels are wrong it finds the whole group, of which the other finds the wrongly labelled. A direction for which no
+    hidden group draws the border is cut to the size at which cross-fitted errors change most, a share of the examples
+    of the fit. Losses and metadata are used where there are any. A search looks at 20,000 examples of a class, or of
+    all, at most, that of an SVM at 5,000, and then at more of the errors than their share where these are rare.
+    `weights` of the Evaluation are not used.
 
     Examples
     --------
@@ -227,7 +230,13 @@ class FailureFinder(SliceFinder):
             taken.append(
                 [(numbers[one.number], None if one.border is None else numbers[one.border], one) for one in choices]
             )
-        chosen = _interleaved(*taken)[: self.max_slices]
+
+        def wrong(one: tuple[int, int | None, Choice]) -> np.ndarray:
+            shown, mask = judged[one[0] if one[1] is None else one[1]], np.zeros(len(labels), dtype=bool)
+            mask[shown.rows[shown.is_member]] = True
+            return mask & evaluation.errors
+
+        chosen = _interleaved(taken[0], taken[1], wrong)[: self.max_slices]
         self.candidates_ = [candidates[j] for j, _, _ in chosen]
         self.borders_ = [None if group is None else candidates[group] for _, group, _ in chosen]
         self.p_values_ = np.array([choice.p for _, _, choice in chosen], dtype=np.float64)
@@ -305,13 +314,28 @@ def _with_columns(evaluation: Evaluation, columns: Sequence[str] | None) -> Eval
     return evaluation._with_columns(metadata=None if evaluation.metadata is None else evaluation.metadata[names])
 
 
-def _interleaved(within: list, over_all: list) -> list:
-    """Three of the first, one of the second, and so on."""
+def _interleaved(within: list, over_all: list, wrong: Callable[[Any], np.ndarray]) -> list:
+    """Three of the first, one of the second, and so on; `wrong` gives the wrong members of one, bool (n,).
+
+    Of the second those come last whose failures are nearly all shown by then (`SHOWN`), unless they are as many as all
+    that are shown: a slice over all classes may be the whole of which others are parts.
+    """
+    within, over_all = list(within), list(over_all)
     merged: list = []
-    for start in range(0, max(len(within), WITHIN_CLASSES * len(over_all)), WITHIN_CLASSES):
-        merged += within[start : start + WITHIN_CLASSES]
-        merged += over_all[start // WITHIN_CLASSES : start // WITHIN_CLASSES + 1]
-    return merged
+    last: list = []
+    while within or over_all:
+        merged += within[:WITHIN_CLASSES]
+        del within[:WITHIN_CLASSES]
+        while within and over_all and _is_old(wrong(over_all[0]), [wrong(one) for one in merged]):
+            last.append(over_all.pop(0))
+        merged += over_all[:1]
+        del over_all[:1]
+    return merged + last
+
+
+def _is_old(wrong: np.ndarray, shown: list[np.ndarray]) -> bool:
+    already = np.any(shown, axis=0)
+    return bool((wrong & already).sum() > SHOWN * wrong.sum() and wrong.sum() < already.sum())
 
 
 def _facts(one: Candidate, border: Candidate | None, choice: Choice) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from failviz.discovery.base import dealt
 from failviz.discovery.borders import Bordered, drawn
 from failviz.discovery.candidates import HIDDEN_GROUP, Candidate, _thinned, placed, propose
 from failviz.discovery.cross_fit import Judged, Placed, Stratified, judge, select
+from failviz.discovery.finder import _interleaved
 from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
 from failviz.discovery.svm import Hyperplane
 from failviz.evaluation import Evaluation
@@ -653,6 +654,28 @@ def test_rows_of_equal_embedding_may_come_in_any_order():
     )
     assert np.array_equal(first.p_values_, second.p_values_)
     assert [one.name for one in first.slices(evaluation)] == [one.name for one in second.slices(evaluation)]
+
+
+def test_slices_over_all_classes_take_every_fourth_place_unless_they_say_nothing_new():
+    wrong = {f"w{n}": np.arange(100) // 10 == n for n in range(5)}  # ten failures each
+    wrong |= {
+        "new": np.arange(100) >= 60,
+        "old": np.arange(100) < 20,
+        "whole": np.arange(100) < 31,  # all that is shown, and one more
+        "half": (np.arange(100) < 15) | (np.arange(100) >= 90),
+    }
+    within = [f"w{n}" for n in range(5)]
+
+    def order(*over_all):
+        return _interleaved(within, list(over_all), wrong.__getitem__)
+
+    assert order("new") == ["w0", "w1", "w2", "new", "w3", "w4"]
+    assert order("old", "new") == ["w0", "w1", "w2", "new", "w3", "w4", "old"]
+    assert order("whole") == ["w0", "w1", "w2", "whole", "w3", "w4"]
+    assert order("half") == ["w0", "w1", "w2", "half", "w3", "w4"]
+    assert order("new", "old") == ["w0", "w1", "w2", "new", "w3", "w4", "old"]
+    assert _interleaved([], ["old", "new"], wrong.__getitem__) == ["old", "new"]
+    assert order() == within and within == [f"w{n}" for n in range(5)]
 
 
 def test_what_is_tested_is_what_is_returned(fitted, two_failures):
