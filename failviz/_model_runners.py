@@ -131,8 +131,13 @@ class ArrayRunner(Runner):
         assert self._number is not None
         for row, label in enumerate(values := to_array(labels).tolist()):
             if label not in self._number:
-                known = ", ".join(map(repr, list(self._number)[:8]))
-                raise ValueError(f"label of row {first_row + row} is {label!r}, and the model knows {known}.")
+                known = [repr(one) for one in self._number]
+                if len(known) > 8:
+                    known[5:-1] = ["..."]
+                raise ValueError(
+                    f"label of row {first_row + row} is {label!r}, and the model knows {', '.join(known)}: name "
+                    "classes as in its training, or leave these rows out."
+                )
         return np.array([self._number[label] for label in values])
 
 

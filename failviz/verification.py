@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
+from scipy.stats import binom
 
 from failviz import _checks, _statistics
 from failviz._fingerprints import SEEN_LIMIT, recognised
@@ -124,6 +125,8 @@ def verify(
     see the same example through another encoder, augmented or cropped, nor one that fails to be
     unique among the rows of the fit.
     """
+    if isinstance(slices, Evaluation) and not isinstance(evaluation, Evaluation):
+        raise TypeError("verify takes the slices or their finder first, and then the Evaluation: these are swapped.")
     if not isinstance(evaluation, Evaluation):
         raise TypeError(f"verify judges slices on an Evaluation, not {type(evaluation).__name__}.")
     _checks.fraction(q, "q")
@@ -256,7 +259,9 @@ def _seen(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> tuple[np
         if key not in cache:
             cache[key] = recognised(cache[space], rows)
         is_seen = is_seen | cache[key].is_seen
-        share = max(share, float(cache[key].is_seen.mean()) - 2 * cache[key].chance)
+        n, chance = evaluation.n_examples, cache[key].chance
+        by_chance = max(2 * chance, binom.ppf(0.99, n, min(1.0, chance)) / n)  # in few examples one is a large share
+        share = max(share, float(cache[key].is_seen.mean() - by_chance))
         can_tell = can_tell and cache[key].can_tell
     return is_seen, share, can_tell
 
@@ -314,13 +319,13 @@ def _unseen_of(one: Slice, evaluation: Evaluation, cache: dict[Any, Any]) -> Cou
     is_seen, share, can_tell = _seen(one, evaluation, cache)
     if share > SEEN_LIMIT:
         raise ValueError(
-            f"{is_seen.mean():.0%} of these examples are identical to examples used to find {one.name!r}, so they "
-            "cannot test it: verify on other examples. Where there are none, split once, `first, second = "
+            f"{is_seen.mean():.0%} of these examples are identical to examples used to find {one.name!r}, or nearly, "
+            "so they cannot test it: verify on other examples. Where there are none, split once, `first, second = "
             "evaluation.split(0.5)`, fit again on the first part and verify on the second, or give cross_fit=3."
         )
     known = int(is_seen.sum())
     cautions = [UNRECORDED] if not one.seen else [] if can_tell else [UNTOLD]
     if known:
         are = "example is" if known == 1 else "examples are"
-        cautions.append(f"{known:,} {are} left out, as identical to what the slice was found on")
+        cautions.append(f"{known:,} {are} left out, as identical (or nearly) to what the slice was found on")
     return _measured(one, evaluation, ~is_seen, cautions)

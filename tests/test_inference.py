@@ -432,3 +432,10 @@ def test_what_is_no_model_or_no_data_set_is_refused():
         evaluate(type("Cluster", (), {"predict": None})(), Rows())
     with pytest.raises(TypeError, match=r"a Ridge predicts numbers, not classes: give its losses to Evaluation"):
         evaluate(Ridge(), Rows())
+
+
+def test_a_label_that_the_model_does_not_know_is_named_with_what_it_knows():
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    model = LogisticRegression().fit(rows, np.arange(60) % 10)
+    with pytest.raises(ValueError, match=r"label of row 9 is 10, and the model knows 0, 1, 2, 3, 4, \.\.\., 9: name"):
+        evaluate(model, (rows, np.arange(60) % 10 + 1), progress=False)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from failviz import Evaluation, FailureDirections, Slice, verify
+from failviz._fingerprints import recognised
 from failviz._statistics import stratified_hypergeometric
 from failviz.discovery.base import SliceFinder
 from failviz.verification import GAP_WORTH_FINDING, measure, share_seen
@@ -59,6 +60,25 @@ def test_a_slice_too_small_to_decide_says_how_many_more():
     assert not v.confirmed and v.needs and v.words == f"needs about {v.needs:,} more"
 
 
+def test_rows_alike_by_chance_are_left_out_of_a_small_test_and_do_not_forbid_it():
+    """Raw columns of unlike size: two rows of 569 that differ in the small ones have one fingerprint."""
+    from sklearn.datasets import load_breast_cancer
+
+    data = load_breast_cancer()
+    rows, labels = data.data, data.target
+    predictions = np.where(np.arange(569) % 3 == 0, 1 - labels, labels)
+    ev = Evaluation(rows, labels=labels, predictions=predictions)
+    fit, held = ev.take(np.arange(150, 360)), ev.take(np.arange(516, 542))
+    is_seen = recognised(held.row_fingerprints(), fit.row_fingerprints()).is_seen
+    assert held.ids[is_seen].tolist() == ["533"]
+    one = group(held, held.labels == 1, ("label", 1), seen={"embedding": fit.row_fingerprints()})
+    (v,) = verify(one, held)
+    assert "1 example is left out, as identical (or nearly)" in v.caution
+    copies = ev.take(np.r_[np.arange(356, 360), np.arange(516, 538)])  # four of 26 that were seen
+    with pytest.raises(ValueError, match="19% of these examples are identical"):
+        verify(group(copies, copies.labels == 1, seen={"embedding": fit.row_fingerprints()}), copies)
+
+
 def test_rows_that_chose_the_slice_cannot_test_it():
     ev = world()
     fit, held = ev.split(0.5, random_state=0)
@@ -109,6 +129,8 @@ def test_refusals_are_sentences():
         verify(group(bare, np.array([1, 0, 0])), bare)
     with pytest.raises(TypeError, match="not the class FailureDirections"):
         verify(FailureDirections, ev)
+    with pytest.raises(TypeError, match="slices or their finder first, and then the Evaluation: these are swapped"):
+        verify(world(), group(world(), np.ones(len(world()))))
     with pytest.raises(TypeError, match="verify judges slices on an Evaluation, not NoneType"):
         verify(group(ev, np.ones(len(ev))), None)
 

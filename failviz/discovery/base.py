@@ -118,7 +118,15 @@ class SliceFinder(BaseEstimator, ABC):
 
     def _check(self, evaluation: Evaluation, columns: tuple[str, ...]) -> None:
         if not isinstance(evaluation, Evaluation):
-            raise TypeError(f"{type(self).__name__} takes an Evaluation, not {type(evaluation).__name__}.")
+            raise TypeError(
+                f"{type(self).__name__} takes an Evaluation, not {type(evaluation).__name__}: make one with "
+                "failviz.evaluate(model, data)."
+            )
+        if evaluation.labels is None and evaluation.losses is not None and "labels" in columns:
+            raise ValueError(
+                f"{type(self).__name__} needs labels, and this Evaluation has losses only: give it labels, or look for "
+                "high losses with Spotlight."
+            )
         evaluation.require(*columns, by=type(self).__name__)
 
     def _slice(self, evaluation: Evaluation, **facts: Any) -> Slice:

@@ -616,6 +616,13 @@ def test_copies_are_dealt_to_one_part_and_discrete_rows_one_by_one():
     assert np.bincount(dealt(np.random.default_rng(0).permutation(300), discrete, 3)).tolist() == [100, 100, 100]
 
 
+def test_losses_alone_are_sent_to_the_spotlight_and_arrays_to_evaluate():
+    with pytest.raises(ValueError, match="has losses only: give it labels, or look for high losses with Spotlight"):
+        FailureFinder().fit(Evaluation(np.eye(4), losses=np.ones(4)))
+    with pytest.raises(TypeError, match=r"takes an Evaluation, not ndarray: make one with failviz\.evaluate"):
+        FailureFinder().fit(np.eye(4))
+
+
 def test_a_bad_q_is_refused():
     evaluation, _ = planted(300)
     for q in (0, -1, 1.5, True, "a", float("nan")):
