@@ -46,7 +46,7 @@ class FailureFinder(SliceFinder):
     q : float, default 0.1
         The list ends where a share of about `q` of it would be chance, in (0, 1]; with 1 it does not, and whatever has
         errors in excess is ranked, up to `max_slices`. It is no verdict: the same data have chosen the list. Ask
-        `verify`.
+        `verify`. (Of 100 worlds without any failure 8 still had a list, and `verify` confirmed nothing in any.)
     max_slices : int, default 20
     columns : list of str or None
         Metadata columns to make rules of; None = all that are usable. Leave out what is made of the predictions or
