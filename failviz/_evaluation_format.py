@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MARK = "evaluation.json"
 COLUMNS = ("labels", "predictions", "probs", "losses", "weights")
+_DAMAGE = (None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)  # of a folder; other numbers are of the machine
 
 
 def write(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
@@ -69,7 +70,7 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
     except ValueError as error:  # neither JSON nor text
         raise ValueError(f"{folder}/evaluation.json is damaged ({error}): restore it or evaluate again.") from None
     number = header.get("format") if isinstance(header, dict) else None
-    if isinstance(number, int) and number != FORMAT:
+    if isinstance(number, int) and number > FORMAT:
         raise ValueError(f"{folder} has format {number}, and this failviz reads {FORMAT}: a newer failviz wrote it.")
     if number != FORMAT or not isinstance(header.get("n_examples"), int):
         raise ValueError(f"{folder}/evaluation.json is damaged: restore it or evaluate again.")
@@ -81,8 +82,8 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
         evaluation = Evaluation(**columns, metadata=frame, source=shown)
         is_whole = metadata_hash == header["metadata_hash"] and evaluation.hash == header["hash"]
     except Exception as error:  # whatever numpy, zipfile or tokenize make of a damaged file
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)):
-            raise  # of the machine, not of the folder
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in _DAMAGE):
+            raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{folder} is damaged ({reason}): restore it or evaluate again.") from error
     if not is_whole:

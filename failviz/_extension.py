@@ -60,8 +60,9 @@ def _learnt(rows: np.ndarray, member: np.ndarray, copies: np.ndarray) -> tuple[n
     """Direction (d,) and intercept of membership, positive inside, and how well it is told on rows left out (kappa;
     NaN where fewer than 5 members, or others, are no copies of each other).
 
-    Fisher's discriminant with the covariance of Ledoit & Wolf 2004. It is cut where as large a share of cross-validated
-    scores lies above as there are members: its own intercept takes both sides for equally spread clouds.
+    Fisher's discriminant with the covariance of Ledoit & Wolf 2004. It is cut where as large a share of scores lies
+    above as there are members, cross-validated ones where agreement is known: its own intercept takes both sides for
+    equally spread clouds.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.metrics import cohen_kappa_score

@@ -61,26 +61,40 @@ def run_demo(port: int, folder: Path | None = None) -> int:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
     print(f"failviz quickstart: {address}\nPress Ctrl-C twice to stop.", flush=True)
-    with subprocess.Popen(command) as lab:
-        before = signal.signal(signal.SIGTERM, lambda *_: lab.terminate())  # it ends with the command that started it
-        try:
-            return _waited(lab)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _waited(lab: subprocess.Popen) -> int:
-    """Until JupyterLab ends. Ctrl-C goes to both: at the first it asks, at the second it ends."""
-    for _ in range(2):
-        try:
-            return max(0, lab.wait())  # a signal is no failure
-        except KeyboardInterrupt:
-            continue
+    asked: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: _interrupt(asked, number))
     try:
-        return max(0, lab.wait(PATIENCE))
+        with subprocess.Popen(command) as lab:
+            return _waited(lab, asked)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(asked: list[int], number: int) -> None:
+    asked.append(number)
+    raise KeyboardInterrupt
+
+
+def _waited(lab: subprocess.Popen, asked: list[int]) -> int:
+    """Until JupyterLab ends, or must: at SIGTERM, or at the second Ctrl-C, which goes to both. At the first it asks."""
+    n_asked = 0
+    while n_asked < 2 and not asked:
+        try:
+            return _status(lab.wait())
+        except KeyboardInterrupt:
+            n_asked += 1
+    try:
+        if asked:
+            lab.terminate()
+        return _status(lab.wait(PATIENCE))
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         lab.kill()
         return 0
+
+
+def _status(code: int) -> int:
+    """As a shell says it: 0 where a person ended it, 128 and its number for any other signal."""
+    return 0 if code in (-signal.SIGINT, -signal.SIGTERM) else 128 - code if code < 0 else code
 
 
 def port_is_free(port: int) -> bool:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import socket
@@ -82,18 +83,28 @@ def test_jupyterlab_ends_with_the_command_that_started_it_and_is_asked_first(sig
         port = str(probe.getsockname()[1])
     command = [sys.executable, "-u", "-c", DEMO, LAB, lab, port]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as demo:
-        while demo.stdout.readline() != "ready\n":
-            assert demo.poll() is None
-        for number, name in enumerate(signals):
-            if number:
-                time.sleep(0.5)
-                assert demo.poll() is None  # one Ctrl-C ends nothing
-            if name == "SIGINT":  # as a terminal does, to all of its processes
-                os.killpg(demo.pid, signal.SIGINT)
-            else:
-                os.kill(demo.pid, signal.SIGTERM)
-        assert demo.stdout.read() == ""  # the pipe is closed: JupyterLab is gone too
-        assert demo.wait() == 0
+        try:
+            while demo.stdout.readline() != "ready\n":
+                assert demo.poll() is None
+            for number, name in enumerate(signals):
+                if number:
+                    time.sleep(0.5)
+                    assert demo.poll() is None  # one Ctrl-C ends nothing
+                if name == "SIGINT":  # as a terminal does, to all of its processes
+                    os.killpg(demo.pid, signal.SIGINT)
+                else:
+                    os.kill(demo.pid, signal.SIGTERM)
+            assert demo.wait(timeout=30) == 0
+            with pytest.raises(ProcessLookupError):  # JupyterLab is gone too
+                os.killpg(demo.pid, 0)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(demo.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("code, status", [(0, 0), (3, 3), (-2, 0), (-15, 0), (-9, 137), (-11, 139)])
+def test_only_a_person_ends_jupyterlab_without_a_failure(code, status):
+    assert cli._status(code) == status
 
 
 def test_a_copied_notebook_is_never_overwritten(tmp_path):

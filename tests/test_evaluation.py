@@ -305,6 +305,9 @@ def test_a_newer_format_is_named_whatever_else_it_holds(tmp_path):
     (tmp_path / "ev" / "evaluation.json").write_text('{"format": 2, "rows": 3}')
     with pytest.raises(ValueError, match="has format 2, and this failviz reads 1: a newer failviz wrote it"):
         Evaluation.load(tmp_path / "ev")
+    (tmp_path / "ev" / "evaluation.json").write_text('{"format": 0, "n_examples": 3}')
+    with pytest.raises(ValueError, match=r"evaluation\.json is damaged"):
+        Evaluation.load(tmp_path / "ev")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files"), PermissionError(13, "no")])

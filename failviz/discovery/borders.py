@@ -66,7 +66,8 @@ class Bordered:
 
 
 def _spread(scores: np.ndarray) -> float:
-    return float(scores.std()) or 1.0
+    spread = float(scores.std())
+    return spread if spread > 1e-9 * float(np.abs(scores).max()) else 1.0  # what is left is rounding
 
 
 def drawn(bordered: Sequence[Bordered], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -164,7 +164,7 @@ def _seen_by(finder: SliceFinder, evaluation: Evaluation, rows: np.ndarray, view
 def _thinned(rows: np.ndarray, is_error: np.ndarray, most: int) -> np.ndarray:
     """At most so many rows, evenly through them, which stand in an order of their own.
 
-    Errors and correct examples in proportion; where either are fewer than a tenth, up to so many of them.
+    Errors and correct examples in proportion; where either are rare, all of them up to a tenth of `most`.
     """
     if len(rows) <= most:
         return rows

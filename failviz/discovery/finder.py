@@ -25,7 +25,7 @@ ENOUGH = 8
 WITHIN_CLASSES = 3
 """Slices within a class that come before each slice over all classes."""
 SHOWN = 0.75
-"""Share of the failures of a slice over all classes from which, shown already, it comes last: it has nothing new."""
+"""Share of the failures of a slice over all classes above which, shown already, it comes last: it says little new."""
 
 
 class FailureFinder(SliceFinder):
@@ -77,13 +77,13 @@ class FailureFinder(SliceFinder):
     Notes
     -----
     Our own method; its parts are those of Jain et al. 2022, Singla et al. 2021, Sagadeeva & Boehm 2021, d'Eon et al.
-    2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take every
-    fourth place, unless their failures are nearly all shown: the one kind needs no labels to be applied, and where
-    labels are wrong it finds the whole group, of which the other finds the wrongly labelled. A direction for which no
-    hidden group draws the border is cut to the size at which cross-fitted errors change most, a share of the examples
-    of the fit. Losses and metadata are used where there are any. A search looks at 20,000 examples of a class, or of
-    all, at most, that of an SVM at 5,000, and then at more of the errors than their share where these are rare.
-    `weights` of the Evaluation are not used.
+    2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take
+    every fourth place, or the last where their failures are mostly shown by then: the one kind needs no labels to
+    be applied, and where labels are wrong it finds the whole group, of which the other finds the wrongly labelled.
+    A direction for which no hidden group draws the border is cut to the size at which cross-fitted errors change
+    most, a share of the examples of the fit. Losses and metadata are used where there are any. A search looks at
+    20,000 examples of a class, or of all, at most, that of an SVM at 5,000, and then at more of the errors than
+    their share where these are rare. `weights` of the Evaluation are not used.
 
     Examples
     --------
@@ -317,7 +317,7 @@ def _with_columns(evaluation: Evaluation, columns: Sequence[str] | None) -> Eval
 def _interleaved(within: list, over_all: list, wrong: Callable[[Any], np.ndarray]) -> list:
     """Three of the first, one of the second, and so on; `wrong` gives the wrong members of one, bool (n,).
 
-    Of the second those come last whose failures are nearly all shown by then (`SHOWN`), unless they are as many as all
+    Of the second those come last whose failures are mostly shown by then (`SHOWN`), unless they are as many as all
     that are shown: a slice over all classes may be the whole of which others are parts.
     """
     within, over_all = list(within), list(over_all)
@@ -326,7 +326,7 @@ def _interleaved(within: list, over_all: list, wrong: Callable[[Any], np.ndarray
     while within or over_all:
         merged += within[:WITHIN_CLASSES]
         del within[:WITHIN_CLASSES]
-        while within and over_all and _is_old(wrong(over_all[0]), [wrong(one) for one in merged]):
+        while over_all and merged and _is_old(wrong(over_all[0]), [wrong(one) for one in merged]):
             last.append(over_all.pop(0))
         merged += over_all[:1]
         del over_all[:1]

@@ -346,6 +346,17 @@ def test_scores_of_both_sides_of_a_border_fill_a_unit_in_the_fit():
     assert np.median(scores[weights >= 0.5]) == pytest.approx(0.5) and scores[weights >= 0.5].std() > 0.15
 
 
+def test_members_that_are_all_alike_but_for_rounding_stay_above_zero():
+    rows = np.r_[np.zeros(300), np.full(7, 0.1 + 0.2)][:, None]
+    rows[::2] += 1e-17
+    direction = Candidate("all", "failure direction", Hyperplane(np.array([1.0]), 0.0))
+    group = Candidate("all", HIDDEN_GROUP, Hyperplane(np.array([10.0]), -2.0))
+    one = Bordered.of(direction, group, None, Evaluation(rows), "embedding")
+    [(scores, weights)] = drawn([one], Evaluation(np.array([[0.3], [0.3000001], [0.31], [0.0]])), "embedding")
+    assert ((scores > 0) == (weights >= 0.5)).all() and (scores < 1).all()
+    assert scores[0] < scores[1] < scores[2]
+
+
 def test_scores_inside_a_border_keep_their_order_however_far_they_are():
     far = Candidate("all", "failure direction", Hyperplane(np.array([1.0]), 0.0))
     group = Candidate("all", HIDDEN_GROUP, Hyperplane(np.array([0.0]), 1.0))
@@ -682,6 +693,7 @@ def test_slices_over_all_classes_take_every_fourth_place_unless_they_say_nothing
     assert order("half") == ["w0", "w1", "w2", "half", "w3", "w4"]
     assert order("new", "old") == ["w0", "w1", "w2", "new", "w3", "w4", "old"]
     assert _interleaved([], ["old", "new"], wrong.__getitem__) == ["old", "new"]
+    assert _interleaved(within[:3], ["old", "new"], wrong.__getitem__) == [*within[:3], "new", "old"]
     assert order() == within and within == [f"w{n}" for n in range(5)]
 
 
