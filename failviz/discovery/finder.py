@@ -215,7 +215,9 @@ class FailureFinder(SliceFinder):
         assert labels is not None
         self.n_candidates_ = len(judged)
         tested = [one for one in judged if evaluation.errors[one.rows].sum() > 1]  # one alone is never found again
-        n_tests = sum(1 if one.size is None else len(SHARES) for one in tested)  # the size was chosen among so many
+        n_tests = max(
+            1, sum(1 if one.size is None else len(SHARES) for one in tested)
+        )  # sizes were chosen among so many
         taken: list[list[tuple[int, int | None, Choice]]] = []
         for spans_classes in (False, True):
             numbers = [j for j, one in enumerate(judged) if (one.scope == "all") == spans_classes]
