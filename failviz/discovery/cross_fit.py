@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -124,6 +124,16 @@ class Choice:
     n_errors: int
     expected: float
     p: float
+
+    @property
+    def shown(self) -> int:
+        """Number of that whose members are shown."""
+        return self.number if self.border is None else self.border
+
+    def among(self, numbers: Sequence[int]) -> Choice:
+        """The same under the numbers that its list was drawn from."""
+        border = None if self.border is None else numbers[self.border]
+        return replace(self, number=numbers[self.number], border=border)
 
 
 class Stratified:

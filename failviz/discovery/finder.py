@@ -217,8 +217,8 @@ class FailureFinder(SliceFinder):
         tested = [one for one in judged if evaluation.errors[one.rows].sum() > 1]  # one alone is never found again
         n_tests = max(
             1, sum(1 if one.size is None else len(SHARES) for one in tested)
-        )  # sizes were chosen among so many
-        taken: list[list[tuple[int, int | None, Choice]]] = []
+        )  # sizes are chosen among so many
+        taken: list[list[Choice]] = []
         for spans_classes in (False, True):
             numbers = [j for j, one in enumerate(judged) if (one.scope == "all") == spans_classes]
             choices = select(
@@ -229,27 +229,24 @@ class FailureFinder(SliceFinder):
                 most=self.max_slices,
                 n_tests=n_tests,
             )
-            taken.append(
-                [(numbers[one.number], None if one.border is None else numbers[one.border], one) for one in choices]
-            )
+            taken.append([one.among(numbers) for one in choices])
 
-        def wrong(one: tuple[int, int | None, Choice]) -> np.ndarray:
-            shown, mask = judged[one[0] if one[1] is None else one[1]], np.zeros(len(labels), dtype=bool)
+        def wrong(one: Choice) -> np.ndarray:
+            shown, mask = judged[one.shown], np.zeros(len(labels), dtype=bool)
             mask[shown.rows[shown.is_member]] = True
             return mask & evaluation.errors
 
         chosen = _interleaved(taken[0], taken[1], wrong)[: self.max_slices]
-        self.candidates_ = [candidates[j] for j, _, _ in chosen]
-        self.borders_ = [None if group is None else candidates[group] for _, group, _ in chosen]
-        self.p_values_ = np.array([choice.p for _, _, choice in chosen], dtype=np.float64)
+        self.candidates_ = [candidates[one.number] for one in chosen]
+        self.borders_ = [None if one.border is None else candidates[one.border] for one in chosen]
+        self.p_values_ = np.array([one.p for one in chosen], dtype=np.float64)
         self._bordered = [
-            Bordered.of(one, group, judged[j].size, view_of(evaluation, judged[j].rows, self.space_), self.space_)
-            for one, group, (j, _, _) in zip(self.candidates_, self.borders_, chosen, strict=True)
+            Bordered.of(one, group, place.size, view_of(evaluation, place.rows, self.space_), self.space_)
+            for one, group, place in zip(
+                self.candidates_, self.borders_, (judged[one.number] for one in chosen), strict=True
+            )
         ]
-        self._stats = [
-            _facts(one, group, choice)
-            for one, group, (_, _, choice) in zip(self.candidates_, self.borders_, chosen, strict=True)
-        ]
+        self._stats = [_facts(*those) for those in zip(self.candidates_, self.borders_, chosen, strict=True)]
 
     def _applied(self, evaluation: Evaluation) -> tuple[np.ndarray, np.ndarray]:
         """Scores and weights, float64 (n, k)."""
