@@ -243,3 +243,10 @@ def whole_number(value: object, name: str, *, least: int) -> int:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}.")
     return int(value)
+
+
+def true_or_false(value: object, name: str) -> bool:
+    """Return True or False, and nothing that only counts as either."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, not {value!r}.")
+    return bool(value)

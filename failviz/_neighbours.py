@@ -7,9 +7,10 @@ distances in float64, ties by row number, so that neither the engine nor the blo
 from __future__ import annotations
 
 import importlib.util
-import warnings
 
 import numpy as np
+
+from failviz._parallel import ignoring
 
 _SPARE = 8
 _BLOCK_ROWS = 1024
@@ -64,8 +65,7 @@ def _with_numpy(base: np.ndarray):
 
 
 def _with_faiss(base: np.ndarray):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its generated bindings warn on import
+    with ignoring(Warning):  # its generated bindings warn on import
         import faiss
     index = faiss.IndexFlatL2(base.shape[1])
     index.add(base)

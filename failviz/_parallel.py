@@ -9,8 +9,10 @@ The person picks the engine and nothing else changes:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
@@ -19,11 +21,21 @@ from threadpoolctl import threadpool_limits
 from failviz._progress import progress as progress_bar
 
 Result = TypeVar("Result")
+_filters = threading.RLock()
 
 
 def one_thread() -> AbstractContextManager:
     """Within it BLAS and OpenMP use one thread: several in each of several workers cost more than they give."""
     return threadpool_limits(limits=1)
+
+
+@contextmanager
+def ignoring(category: type[Warning]) -> Iterator[None]:
+    """Within it no such warning is shown. One thread at a time: filters belong to the process, and two that put back
+    what they found would leave one of their filters behind."""
+    with _filters, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 def parallel_map(

@@ -52,15 +52,16 @@ def overlap(slices: Sequence[Slice]) -> pd.DataFrame:
 def merge_duplicates(slices: Sequence[Slice], above: float = 0.8) -> list[Slice]:
     """Keep of slices that are nearly the same only the first, and say who else found it.
 
-    Going through the list, a slice joins the first kept slice of the same scope with which its Jaccard index is above
-    the limit; so give the most important first. Nothing but membership is read, so the list may be judged by `verify`.
+    Going through the list, a slice joins the first kept slice with which its Jaccard index is above the limit, whatever
+    the scopes of the two; so give the most important first. Nothing but membership is read, so the list may be judged
+    by `verify`, each slice against its own scope.
 
     Parameters
     ----------
     slices : sequence of Slice
         Of one Evaluation, from any finders.
     above : float
-        Jaccard index, in (0, 1).
+        Jaccard index, in (0, 1). What is empty here is like nothing else.
 
     Returns
     -------
@@ -72,9 +73,8 @@ def merge_duplicates(slices: Sequence[Slice], above: float = 0.8) -> list[Slice]
     slices = _of_one(slices)
     jaccards = _jaccards(slices)
     groups: list[list[int]] = []
-    for row, one in enumerate(slices):
-        near = (group for group in groups if slices[group[0]].scope == one.scope and jaccards[group[0], row] > above)
-        group = next(near, None)
+    for row in range(len(slices)):
+        group = next((group for group in groups if len(slices[row]) and jaccards[group[0], row] > above), None)
         if group is None:
             groups.append([row])
         else:

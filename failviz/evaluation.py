@@ -354,6 +354,7 @@ class Evaluation:
         from sklearn.utils import check_random_state
 
         _checks.fraction(fraction, "fraction")
+        _checks.true_or_false(stratify, "stratify")
         rng = check_random_state(random_state)
         stratum = np.zeros(self.n_examples, dtype=np.int64)
         if stratify and self.labels is not None:

@@ -113,8 +113,8 @@ def evaluate(
     >>> evaluate(LogisticRegression().fit(x, y), (x, y), progress=False).spaces
     ['features']
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}.")
+    if batch_size is not None:
+        _checks.whole_number(batch_size, "batch_size", least=1)
     items = as_items(dataset)
     n = len(items)
     run = runner_for(model, hidden=hidden, loss=loss, device=device)

@@ -16,7 +16,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from failviz._neighbours import nearest
+from failviz._parallel import ignoring
 
 Method = Literal["auto", "pca", "umap", "tsne"]
 Embed = Callable[[np.ndarray, np.ndarray, str, int], np.ndarray]
@@ -149,8 +149,7 @@ def embed_here(reduced: np.ndarray, landmarks: np.ndarray, method: str, seed: in
     points = reduced[landmarks]
     spread = points[:, :2].std(axis=0)
     start = points[:, :2] / np.where(spread > 0, spread, 1.0)  # as wide as high, or the map becomes a ribbon
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore")  # numba's and umap's remarks about themselves
+    with ignoring(Warning), threadpool_limits(1):  # numba's and umap's remarks about themselves
         if method == "umap":
             from umap import UMAP
 

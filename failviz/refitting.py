@@ -42,6 +42,8 @@ def stability(
         Mean over refits of the largest Jaccard index with any slice of the refit in the same scope: 1 = always found
         again, member for member. A slice without members has NaN.
     """
+    if not isinstance(refit_on, Evaluation):
+        raise TypeError(f"refit_on takes the Evaluation that the finder was fitted on, not {type(refit_on).__name__}.")
     _require_fitted_on(finder, refit_on, "refit_on")
     mine = finder.slices(evaluation)
     seeds = np.random.default_rng(random_state).integers(2**31 - 1, size=N_REFITS)

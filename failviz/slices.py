@@ -25,10 +25,8 @@ DRAWN = "drawn by hand"
 
 def scope_mask(scope: Scope, evaluation: Evaluation) -> np.ndarray:
     """Boolean (n,): the examples of `evaluation` that lie in `scope`."""
-    if scope == "all":
+    if isinstance(scope, str):  # "all"
         return np.ones(evaluation.n_examples, dtype=bool)
-    if isinstance(scope, str):
-        raise ValueError(f"a scope is 'all', ('label', c) or ('prediction', c), not {scope!r}.")
     kind, class_number = scope
     column = {"label": evaluation.labels, "prediction": evaluation.predictions}.get(kind)
     if column is None:
@@ -39,15 +37,17 @@ def scope_mask(scope: Scope, evaluation: Evaluation) -> np.ndarray:
 def scope_named(scope: tuple[str, int | str] | str, evaluation: Evaluation) -> Scope:
     """The same scope with the number of the class that it names."""
     is_pair = isinstance(scope, tuple) and len(scope) == 2 and scope[0] in ("label", "prediction")
-    if not isinstance(scope, str) and not is_pair:
+    if scope != "all" and not is_pair:
         raise ValueError(f'scope must be "all", ("label", class) or ("prediction", class), not {scope!r}.')
-    if isinstance(scope, str) or not isinstance(scope[1], str):
-        return scope  # type: ignore[return-value]
-    kind, name = scope
+    if isinstance(scope, str):
+        return scope
+    kind, one = scope
+    if not isinstance(one, str):
+        return kind, _checks.whole_number(one, "the class of a scope", least=0)
     names = [evaluation.class_name(number) for number in range(evaluation.n_classes)]
-    if name not in names:
-        raise ValueError(f"there is no class {name!r} in this Evaluation, only {', '.join(map(repr, names))}.")
-    return kind, names.index(name)
+    if one not in names:
+        raise ValueError(f"there is no class {one!r} in this Evaluation, only {', '.join(map(repr, names))}.")
+    return kind, names.index(one)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,19 +109,23 @@ class Slice:
         *,
         scores: np.ndarray,
         weights: np.ndarray,
-        scope: Scope,
+        scope: tuple[str, int | str] | str,
         name: str,
         method: str,
         **facts: Any,
     ) -> Slice:
         """A slice of `evaluation`; scores and weights outside the scope become -inf and 0.
 
+        A scope may name its class: ("label", "sneaker").
+
         Raises
         ------
         ValueError
-            When shapes do not fit, a weight leaves [0, 1] or a score in scope is NaN.
+            When shapes do not fit, there is no such scope, a weight leaves [0, 1], a score in scope is NaN, or -inf
+            beside a weight.
         """
         n = evaluation.n_examples
+        scope = scope_named(scope, evaluation)
         inside = scope_mask(scope, evaluation)
         checked: dict[str, Any] = {}
         for column, values, outside in (("scores", scores, -np.inf), ("weights", weights, 0.0)):
@@ -135,6 +139,9 @@ class Slice:
             checked[column] = values
         if ((checked["weights"] < 0) | (checked["weights"] > 1)).any():
             raise ValueError("slice weights must lie between 0 and 1.")
+        astray = np.flatnonzero((checked["weights"] > 0) & (checked["scores"] == -np.inf))
+        if len(astray):
+            raise ValueError(f"slice row {int(astray[0])} has a weight above 0 and the score -inf: give it a score.")
         for space, rows in facts.get("seen", {}).items():
             if rows.ndim != 2 or rows.shape[1] != 3:
                 raise ValueError(f"slice seen[{space!r}] must be row_fingerprints of shape (m, 3), not {rows.shape}.")
@@ -263,7 +270,7 @@ class Slice:
     def __sub__(self, other: Slice) -> Slice:
         """Members of this slice that are not members of the other."""
         self._require_same(other)
-        weights = np.minimum(self.weights, 1 - other.weights)
+        weights = np.minimum(self.weights, _rest(other.weights))
         scores = np.where(
             self.in_scope, np.minimum(self.scores, np.where(other.in_scope, -other.scores, np.inf)), -np.inf
         )
@@ -271,7 +278,7 @@ class Slice:
 
     def __invert__(self) -> Slice:
         """The rest of the scope."""
-        weights = np.where(self.in_scope, 1 - self.weights, 0.0)
+        weights = np.where(self.in_scope, _rest(self.weights), 0.0)
         scores = np.where(self.in_scope, -self.scores, -np.inf)
         forgotten: dict[str, Any] = {"direction": None, "rule": None, "caption": None, "stats": {}}
         return replace(self, scores=scores, weights=weights, name=f"not {self.name}", **forgotten)
@@ -322,3 +329,8 @@ class Slice:
 
     def __repr__(self) -> str:
         return f"Slice({self.name!r}, {len(self):,} of {int(self.in_scope.sum()):,} examples, {self.method})"
+
+
+def _rest(weights: np.ndarray) -> np.ndarray:
+    """What is left of each to 1, and never a member where the weight is that of one."""
+    return np.where(weights == 0.5, np.nextafter(0.5, 0.0), 1.0 - weights)

@@ -129,6 +129,8 @@ class RowTable:
         self._arrays: dict[tuple[str, str], np.ndarray] = {}
         if self.folder is None:
             return
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"{self.folder} is a file, and results are a folder: give another path.")
         self.folder.mkdir(parents=True, exist_ok=True)
         journal = self.folder / JOURNAL
         if journal.exists():

@@ -195,21 +195,26 @@ class Verdicts(Sequence[Verdict]):
 
     @property
     def _cautions(self) -> list[str]:
-        said = sorted({v.caution for v in self if v.caution})
-        if math.isnan(self.p_any):
-            return said
-        return [f"any systematic failure at all: p = {self.p_any:.3g} by permutation", *said]
+        return sorted({v.caution for v in self if v.caution})
+
+    @property
+    def _at_all(self) -> list[str]:
+        """The answer for all slices together, which comes first."""
+        asked = not math.isnan(self.p_any)
+        return [f"Any systematic failure at all: p = {self.p_any:.3g} by permutation."] * asked
 
     def __repr__(self) -> str:
         if not self._verdicts:
             return "no slices"
-        return "\n".join([self._readable().to_string(index=False), *(f"note: {c}" for c in self._cautions)])
+        notes = [f"note: {caution}" for caution in self._cautions]
+        return "\n".join([*self._at_all, self._readable().to_string(index=False), *notes])
 
     def _repr_html_(self) -> str:
         if not self._verdicts:
             return "<p>no slices</p>"
+        first = "".join(f"<p>{words}</p>" for words in self._at_all)
         notes = "".join(f"<p><small>Note: {caution}.</small></p>" for caution in self._cautions)
-        return self._readable().to_html(index=False, border=0, escape=True) + notes
+        return first + self._readable().to_html(index=False, border=0, escape=True) + notes
 
 
 def _with_interval(verdict: Verdict) -> str:

@@ -53,10 +53,18 @@ def test_duplicates_are_merged_under_the_first_name(ev):
     assert merge_duplicates([]) == []
 
 
-def test_slices_of_another_scope_are_no_duplicates(ev):
-    of_label = group(ev, range(0, 20, 2), scope=("label", 0))
-    of_all = group(ev, range(0, 20, 2))
-    assert len(merge_duplicates([of_label, of_all])) == 2
+def test_the_same_members_are_one_slice_in_whatever_scope(ev):
+    of_label = group(ev, range(0, 20, 2), "far away", "direction", scope=("label", 0))
+    of_all = group(ev, range(0, 20, 2), "spot 1", "spotlight")
+    for first, second in ((of_label, of_all), (of_all, of_label)):
+        [kept] = merge_duplicates([first, second])
+        assert kept.scope == first.scope
+        assert kept.stats["found_as"] == {"direction": "far away", "spotlight": "spot 1"}
+
+
+def test_empty_slices_are_like_nothing_else(ev):
+    empty = [group(ev, [], scope=scope) for scope in ("all", "all", ("label", 0))]
+    assert len(merge_duplicates(empty)) == 3
 
 
 def test_what_reads_the_outcome_does_so_when_merged(ev):

@@ -187,6 +187,8 @@ def test_split_is_disjoint_whole_and_stratified():
             assert abs(((a.labels == label) & (a.errors == wrong)).sum() - whole / 4) <= 1
     again, _ = ev.split(0.25, random_state=0)
     assert (again.ids == a.ids).all()
+    with pytest.raises(ValueError, match="stratify must be True or False, not 'no'"):
+        ev.split(0.25, stratify="no")
 
 
 def test_row_hashes_know_equal_rows_whatever_their_place_or_precision():

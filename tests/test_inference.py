@@ -352,6 +352,8 @@ BAD = {
     "two tables": ({"model": Two()}, "several tables"),
     "layer": ({"hidden": "nope"}, "no layer named 'nope'"),
     "batch": ({"batch_size": 0}, "at least 1"),
+    "half a batch": ({"batch_size": 2.5}, "batch_size must be a whole number"),
+    "true batch": ({"batch_size": True}, "batch_size must be a whole number"),
     "loss": ({"loss": lambda outputs, labels: outputs.mean()}, "one value per example"),
     "no linear": ({"model": nn.Flatten()}, "no linear layer"),
     "outputs": ({"model": net(n_out=2)}, "label of row 2 is 2, and the model has classes 0 to 1"),

@@ -151,6 +151,7 @@ def test_what_reads_the_outcome_is_not_confirmed_by_cross_fitting_either(halves)
         ({"cross_fit": 3}, ValueError, "cross_fit takes the Evaluation that FailureDirections was fitted on"),
         ({"refit_on": null(0)}, ValueError, "there is no space|was fitted on, and this is another"),
         ({"cross_fit": 3, "n_permutations": 9}, ValueError, "cross_fit goes with neither"),
+        ({"refit_on": 3}, TypeError, "refit_on takes the Evaluation that the finder was fitted on, not int"),
     ],
 )
 def test_bad_settings_are_refused(settings, error, said, halves):
@@ -190,7 +191,8 @@ def test_there_is_a_failure_where_one_was_planted_and_none_in_noise(halves):
     fitted = clone(LDA).fit(halves[0])
     verdicts = verify(fitted, halves[1], n_permutations=499)
     assert verdicts.p_any == pytest.approx(1 / 500)
-    assert "any systematic failure at all: p = 0.002" in repr(verdicts)
+    assert repr(verdicts).startswith("Any systematic failure at all: p = 0.002")
+    assert verdicts._repr_html_().startswith("<p>Any systematic failure at all: p = 0.002")
     assert math.isnan(verify(fitted, halves[1]).p_any)
 
 

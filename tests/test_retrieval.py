@@ -172,7 +172,7 @@ BAD = {
     "no space": ({"space": "clip"}, ValueError, "no space 'clip' in this Evaluation, only 'hidden', 'words'"),
     "other space": ({"space": "hidden"}, ValueError, "gives 5 dimensions, and the space has 3"),
     "no class": ({"scope": ("label", "bag")}, ValueError, "no class 'bag' in this Evaluation, only 'sneaker', 'boot'"),
-    "no scope": ({"scope": "sneaker"}, ValueError, "a scope is 'all'"),
+    "no scope": ({"scope": "sneaker"}, ValueError, 'scope must be "all"'),
     "half a scope": ({"scope": ("label",)}, ValueError, "scope must be"),
     "empty scope": ({"scope": ("label", 7)}, ValueError, r"no examples in scope \('label', 7\)"),
     "size none": ({"size": 0}, ValueError, "size .* must be a whole number of at least 1, not 0"),

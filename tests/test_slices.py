@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from failviz import Evaluation, Slice
 
@@ -50,6 +52,25 @@ def test_algebra(ev):
     assert (~a).members.tolist() == ["2", "3", "4", "5"]
     assert a.jaccard(b) == pytest.approx(1 / 3)
     assert (a & b).is_drawn and (a | b).name == "a or b"
+
+
+@given(pairs=st.lists(st.tuples(*[st.floats(0, 1) | st.just(0.5)] * 2), min_size=1, max_size=20))
+def test_members_combine_as_sets_whatever_the_weights(pairs):
+    weights = np.array(pairs)
+    evaluation = Evaluation(np.ones((len(pairs), 1)))
+    a, b = (of(evaluation, np.arange(len(pairs)), column) for column in weights.T)
+    x, y = a.is_member, b.is_member
+    for made, members in ((a & b, x & y), (a | b, x | y), (a - b, x & ~y), (~a, ~x), (a & ~a, x & ~x)):
+        assert np.array_equal(made.is_member, members)
+        assert ((made.weights >= 0) & (made.weights <= 1)).all()
+
+
+def test_a_scope_may_name_its_class():
+    named = Evaluation(np.eye(4), labels=[0, 1, 1, 0], class_names=["boot", "sneaker"])
+    assert of(named, np.ones(4), np.ones(4), scope=("label", "sneaker")).scope == ("label", 1)
+    for scope in (("label", "shoe"), ("label", -1), ("label", 1.5), ("class", 1), "everything", 3, ("label",)):
+        with pytest.raises(ValueError, match="scope|no class 'shoe'"):
+            of(named, np.ones(4), np.ones(4), scope=scope)
 
 
 def test_a_part_of_a_scoped_slice_keeps_its_scope_and_its_provenance(ev):
@@ -104,6 +125,7 @@ def test_slices_of_two_evaluations_do_not_mix(ev):
         (np.ones(5), np.ones(6), r"scores must have shape \(6,\)"),
         (np.full(6, np.nan), np.ones(6), "scores row 0 is NaN"),
         (np.ones(6), np.full(6, 1.5), "between 0 and 1"),
+        (np.r_[np.ones(5), -np.inf], np.ones(6), "row 5 has a weight above 0 and the score -inf"),
     ],
 )
 def test_bad_slices_are_refused(ev, scores, weights, message):

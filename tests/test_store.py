@@ -143,3 +143,5 @@ def test_a_folder_with_other_files_is_not_written_to(tmp_path):
     np.save(tmp_path / "probs.npy", np.ones(3))
     with pytest.raises(FileExistsError, match="holds other files"):
         RowTable(tmp_path, 5)
+    with pytest.raises(FileExistsError, match="is a file, and results are a folder"):
+        RowTable(tmp_path / "probs.npy", 5)

@@ -62,7 +62,8 @@ class Bordered:
             return scores, weights
         inside = (of_group >= 0.5).astype(np.int64)
         heights = (scores - np.take(self.middle, inside)) / np.take(self.spread, inside)
-        return inside - 1 + (1 + heights / (1 + np.abs(heights))) / 2, of_group  # a unit for each side, at any height
+        ranked = inside - 1 + (1 + heights / (1 + np.abs(heights))) / 2  # a unit for each side, at any height
+        return ranked, inside.astype(np.float64)
 
 
 def _spread(scores: np.ndarray) -> float:
@@ -73,7 +74,8 @@ def _spread(scores: np.ndarray) -> float:
 def drawn(bordered: Sequence[Bordered], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:
     """Scores and weights in [0, 1], each float64 (m,) per candidate.
 
-    Scores are above 0 inside a group and beyond a cut; with a border of its own they are as the candidate has them.
+    Scores are above 0 inside a group and beyond a cut, and weights there are 1; with a border of its own both are as
+    the candidate has them.
     """
     groups = [one.group for one in bordered if one.group is not None]
     places = placed([*(one.candidate for one in bordered), *groups], view, space)

@@ -8,7 +8,6 @@ and the network have no C; their threshold is placed in the same way.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 
+from failviz._parallel import ignoring
 from failviz.discovery.direction_lda import Discriminant
 from failviz.discovery.svm import BalancedSVM, Hyperplane, SharedGram
 
@@ -149,8 +149,7 @@ def _discriminant(rows: np.ndarray, is_error: np.ndarray) -> Hyperplane:
 
 def _network(rows: np.ndarray, is_error: np.ndarray, seed: int) -> Network:
     model = MLPClassifier((rows.shape[1], 100), random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # as the paper's code, which stops after 200 epochs
+    with ignoring(ConvergenceWarning):  # as the paper's code, which stops after 200 epochs
         return Network(model.fit(rows, is_error))
 
 

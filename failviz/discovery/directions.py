@@ -24,6 +24,7 @@ from failviz.slices import Slice
 
 METHOD = "failure direction"
 LARGEST_C = 1000.0
+C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 MOST_DIRECTIONS = 4
 
 
@@ -38,7 +39,7 @@ class FailureDirections(SliceFinder):
     Parameters
     ----------
     C_grid : sequence of float, default 7 values from 1e-6 to 1
-        Inverse regularisations to choose from, increasing.
+        Inverse regularisations to choose from, increasing; of the SVM.
     cv : int, default 2
         Stratified folds of the choice.
     selection : "auroc" or "balanced_accuracy"
@@ -107,7 +108,7 @@ class FailureDirections(SliceFinder):
 
     def __init__(
         self,
-        C_grid: Sequence[float] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        C_grid: Sequence[float] = C_GRID,
         *,
         cv: int = 2,
         selection: str = "auroc",
@@ -261,10 +262,12 @@ class FailureDirections(SliceFinder):
             raise ValueError(f'estimator must be "svm", "lda" or "mlp", not {self.estimator!r}.')
         if self.estimator != "svm" and self.selection != "auroc":
             raise ValueError('selection="balanced_accuracy" repeats the paper\'s choice of C, which only "svm" has.')
+        if self.estimator != "svm" and tuple(grid) != C_GRID:
+            raise ValueError(f'C_grid is for "svm": estimator="{self.estimator}" has no C, so leave it out.')
         if _checks.whole_number(self.n_directions, "n_directions", least=1) > MOST_DIRECTIONS:
             raise ValueError(f"n_directions must be at most {MOST_DIRECTIONS}, not {self.n_directions}.")
         _checks.whole_number(self.cv, "cv", least=2)
-        if self.passes not in (1, 2):
+        if isinstance(self.passes, bool) or self.passes not in (1, 2):
             raise ValueError(f"passes must be 1, or 2 to repeat the paper's training script, not {self.passes!r}.")
         return grid
 

@@ -18,12 +18,13 @@ responsibilities with [z, z^2]. Nothing of shape (n, S, k) is ever formed.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from failviz._parallel import ignoring
 
 EPS = float(np.finfo(np.float64).eps)
 """Added to the probability of each class, as in the published code: no example is impossible."""
@@ -292,6 +293,5 @@ def _clusters(rows: np.ndarray, n_clusters: int, rng: np.random.RandomState) -> 
     if n_clusters == 1:
         return np.ones((len(rows), 1))
     means = KMeans(n_clusters, n_init=1, max_iter=20, random_state=rng.randint(2**31 - 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # where rows repeat, some components start empty
+    with ignoring(ConvergenceWarning):  # where rows repeat, some components start empty
         return np.eye(n_clusters)[means.fit(rows).labels_]

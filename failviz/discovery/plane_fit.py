@@ -6,7 +6,6 @@ SIAM J. Sci. Stat. Comput. 5): each axis has the largest covariance with what th
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from sklearn.base import clone
 
 from failviz import _checks
+from failviz._parallel import ignoring
 from failviz.discovery.mixture import principal_axes
 from failviz.discovery.mixture_em import responsibilities
 
@@ -75,8 +75,7 @@ def best_mixture(points: np.ndarray, n_components: int, seed: int) -> Any:
     from sklearn.mixture import GaussianMixture
 
     best, lowest, since = None, np.inf, 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # where rows repeat, some clusters start empty
+    with ignoring(ConvergenceWarning):  # where rows repeat, some clusters start empty
         for k in range(1, min(n_components, len(points)) + 1):
             mixture = GaussianMixture(k, covariance_type="full", random_state=seed).fit(points)
             bic = mixture.bic(points)

@@ -68,6 +68,9 @@ class Spotlight(SliceFinder):
         Losses above this quantile count as the quantile, so that one huge loss does not win; None = never.
     n_starts : int, default 16
         Centres from which the search starts: clusters of the examples with high loss.
+    barrier_scale : float, default 1.0
+        Only of solver="adam": how strongly a total weight below S is held off. The paper's runs on ImageNet and SQuAD
+        take 10.
     space : str or None
         Embedding space; None = the first.
     random_state : int, RandomState or None
@@ -139,6 +142,7 @@ class Spotlight(SliceFinder):
         confine: float | None = 1.0,
         loss_clip: float | None = 0.999,
         n_starts: int = 16,
+        barrier_scale: float = 1.0,
         space: str | None = None,
         random_state: Any = None,
         progress: bool = True,
@@ -155,6 +159,7 @@ class Spotlight(SliceFinder):
         self.confine = confine
         self.loss_clip = loss_clip
         self.n_starts = n_starts
+        self.barrier_scale = barrier_scale
         self.space = space
         self.random_state = random_state
         self.progress = progress

@@ -150,6 +150,7 @@ class _Published:
 
     def __init__(self, group: Group, size: float, settings: Settings, rng: np.random.RandomState):
         self._group, self._size, self._full = group, size, settings.kernel == "full"
+        self._barrier_scale = settings.barrier_scale
         # In float32 the published code does not repeat even itself; the shape of an ellipsoid needs more.
         self._rows = group.rows.astype(np.float64 if self._full else np.float32)
 
@@ -161,6 +162,7 @@ class _Published:
             values + shift,
             self._size,
             widths=barrier_widths(group.total, self._size, STEPS),
+            barrier_scale=self._barrier_scale,
             full=self._full,
             weights=group.weights,
             penalties=group.penalties,

@@ -19,6 +19,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 _OF_LEVEL = {"size": "exact", "confine": 1.0, "loss_clip": 0.999, "n_starts": 16}
 """What the published optimiser does not have, with the defaults that it may stand at."""
+_OF_ADAM = {"barrier_scale": 1.0}
+"""What it alone has."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Settings:
     loss_clip: float | None
     n_starts: int
     flip: bool
+    barrier_scale: float
 
     @classmethod
     def of(cls, finder: Any) -> Settings:
@@ -48,10 +51,13 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         if not any(value is one or (isinstance(value, str) and value == one) for one in choices):
             words = " or ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in choices)
             raise ValueError(f"{name} must be {words}, not {value!r}.")
-    for name in ("min_weight", "confine", "label_entropy", "prediction_entropy"):
+    for name in ("min_weight", "confine", "label_entropy", "prediction_entropy", "barrier_scale"):
         value = settings[name]
         if isinstance(value, str | bool) or not (value is None or np.isscalar(value)):
             raise ValueError(f"{name} must be a number, not {value!r}.")
+    scale = settings["barrier_scale"]
+    if scale is None or not (np.isfinite(scale) and scale > 0):
+        raise ValueError(f"barrier_scale must be above 0, not {scale!r}.")
     size, confine, clip = settings["min_weight"], settings["confine"], settings["loss_clip"]
     if size is None or not (np.isfinite(size) and size > 0):
         raise ValueError(f"min_weight must be above 0, not {size!r}.")
@@ -66,7 +72,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         group_by = settings["group_by"]
         if coefficient > 0 and group_by == name.removesuffix("_entropy"):
             raise ValueError(f"{name} has nothing to tell apart with group_by={group_by!r}: leave one of them out.")
-    if settings["solver"] == "adam":
-        for name, default in _OF_LEVEL.items():
-            if settings[name] != default:
-                raise ValueError(f"the published optimiser has no {name}: leave it out, or use solver='level'.")
+    solver = settings["solver"]
+    other = {"adam": "level", "level": "adam"}[solver]
+    for name, default in (_OF_LEVEL if solver == "adam" else _OF_ADAM).items():
+        if settings[name] != default:
+            raise ValueError(f"solver={solver!r} has no {name}: leave it out, or use solver={other!r}.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+from failviz._parallel import ignoring
 from failviz.discovery.spotlight_level import Cloud
 
 
@@ -36,6 +35,5 @@ def first_centres(cloud: Cloud, n_starts: int, rng: np.random.RandomState) -> np
     if distinct <= n_starts:
         return np.unique(rows[weights > 0], axis=0).astype(np.float64)
     means = KMeans(n_starts, n_init=1, max_iter=10, random_state=rng.randint(2**31 - 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer centres than asked for are starts as good
+    with ignoring(ConvergenceWarning):  # fewer centres than asked for are starts as good
         return means.fit(rows, sample_weight=weights).cluster_centers_.astype(np.float64)

@@ -133,7 +133,9 @@ class BalancedSVM:
 
         small = len(self.rows) <= GRAM_ROWS
         # Correct is the positive class here, as in the paper's code: which end libsvm stops at depends on it.
-        svc = SVC(kernel="precomputed" if small else "linear", C=C, class_weight="balanced", tol=TOLERANCE)
+        svc = SVC(
+            kernel="precomputed" if small else "linear", C=C, class_weight="balanced", tol=TOLERANCE, random_state=0
+        )
         svc.fit(gram.matrix if small else self.rows, ~self.is_error)
         return Hyperplane(-(svc.dual_coef_[0] @ self.rows[svc.support_]), -float(svc.intercept_[0]))
 

@@ -18,8 +18,13 @@ from failviz.evaluation import Evaluation
 FINDERS = [
     FailureDirections(random_state=0, progress=False),
     FailureDirections(estimator="lda", n_directions=2, random_state=0, progress=False),
+    FailureDirections(n_directions=3, random_state=0, progress=False),
+    FailureDirections(selection="balanced_accuracy", random_state=0, progress=False),
+    FailureDirections(estimator="mlp", random_state=0, progress=False),
     Spotlight(n_slices=2, min_weight=0.05, random_state=0, progress=False),
     Spotlight(n_slices=2, min_weight=0.05, kernel="full", size="at_least", random_state=0, progress=False),
+    Spotlight(n_slices=2, min_weight=0.05, solver="adam", progress=False),
+    Spotlight(n_slices=2, min_weight=0.05, flip=True, random_state=0, progress=False),
     Spotlight(n_slices=2, min_weight=0.05, group_by="label", random_state=0, progress=False),
     Spotlight(
         n_slices=2,
@@ -37,6 +42,7 @@ FINDERS = [
     SliceLine(n_slices=2, min_support=20, progress=False),
     SliceLine(n_slices=2, min_support=20, errors="loss", progress=False),
     FailureFinder(q=0.5, max_slices=4, random_state=0, progress=False),
+    FailureFinder(q=1, max_slices=4, random_state=0, progress=False),
     ConfusionCells(n_slices=3),
     ConfidenceRank(),
 ]

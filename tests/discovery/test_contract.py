@@ -11,6 +11,7 @@ from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from failviz.discovery import FailureDirections, FailureFinder
 from failviz.discovery.base import SliceFinder
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
@@ -121,6 +122,17 @@ def test_fit_is_reproducible_and_leaves_global_randomness_alone(finder, halves):
     assert np.array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
+@pytest.mark.parametrize("finder", [FailureDirections(progress=False), FailureFinder(progress=False)])
+def test_global_randomness_is_left_alone_without_the_compiled_solver_too(finder, halves, monkeypatch):
+    monkeypatch.setattr("failviz.discovery.svm.COMPILED", False)
+    test_fit_is_reproducible_and_leaves_global_randomness_alone(finder.set_params(random_state=0), halves)
+
+
+def test_one_of_the_finders_has_borders_drawn_by_a_group(halves):
+    fitted = clone(next(one for one in FINDERS if one.get_params().get("q") == 1)).fit(halves[0])
+    assert any(border is not None for border in fitted.borders_)
+
+
 @finders
 def test_fit_ignores_row_order(finder, halves):
     order = np.random.default_rng(1).permutation(halves[0].n_examples)
@@ -139,7 +151,9 @@ def test_fit_survives_the_rounding_of_another_machine(finder, halves):
     first, second = clone(finder).fit(one), clone(finder).fit(rounded)
     scores = [fitted.decision_function(halves[1]) for fitted in (first, second)]
     in_scope = np.isfinite(scores[0])
-    np.testing.assert_allclose(scores[0][in_scope], scores[1][in_scope], atol=0.02 * scores[0][in_scope].std())
+    # The published schedule, in float32, ends a little elsewhere by its own last digits.
+    tolerance = 0.2 if finder.get_params().get("solver") == "adam" else 0.02
+    np.testing.assert_allclose(scores[0][in_scope], scores[1][in_scope], atol=tolerance * scores[0][in_scope].std())
 
 
 @finders
@@ -168,9 +182,10 @@ def test_scores_never_read_the_outcome(finder, halves):
 @finders
 def test_planted_failure_is_found_and_confirmed_on_unseen_rows(finder, halves):
     fitted = clone(finder).fit(halves[0])
-    assert fitted.score(halves[1]) > 1.2
+    seeks_failure = not finder.get_params().get("flip", False)
+    assert (fitted.score(halves[1]) > 1.1) is seeks_failure
     verdicts = verify(fitted, halves[1])
-    assert bool(verdicts.confirmed) is not finder.uses_outcome
+    assert bool(verdicts.confirmed) is (seeks_failure and not finder.uses_outcome)
     with pytest.raises(ValueError, match="used to find"):
         verify(fitted, halves[0])
 
@@ -198,8 +213,10 @@ def test_memory_mapped_embeddings_give_the_same(finder, halves, tmp_path):
 def test_the_engine_does_not_change_the_result(finder, halves):
     alone = clone(finder).fit(halves[0]).decision_function(halves[1])
     with parallel_config(backend="threading", n_jobs=2):
+        before = list(warnings.filters)
         threaded = clone(finder).fit(halves[0]).decision_function(halves[1])
     assert np.array_equal(alone, threaded)
+    assert warnings.filters == before
 
 
 @finders

@@ -114,6 +114,18 @@ def test_ten_times_the_barrier_is_a_tenth_of_the_losses(full):
     assert np.abs(ours - theirs).max() < 0.1 * np.abs(other - theirs).max()
 
 
+def test_the_barrier_of_the_finder_is_as_strong_as_it_is_told(monkeypatch):
+    monkeypatch.setattr("failviz.discovery.spotlight_search.STEPS", 250)
+    x, losses, _ = blobs(200, 3, 2)
+    x, widths = scaled(x).astype(np.float32), barrier_widths(200, 20.0, 250)
+    for scale in (1.0, 10.0):
+        finder = Spotlight(1, min_weight=20, solver="adam", barrier_scale=scale, progress=False)
+        finder.fit(Evaluation(x, losses=losses))
+        centre, tau = ascend_as_published(x, losses, 20.0, widths=widths, barrier_scale=scale)
+        np.testing.assert_allclose(finder.centers_[0], centre, atol=1e-6)
+        assert finder.precisions_[0] == pytest.approx(tau, rel=1e-5)
+
+
 @pytest.mark.parametrize("kernel", ["spherical", "full"])
 def test_each_spotlight_sees_what_those_before_it_leave_of_the_losses(kernel, monkeypatch):
     monkeypatch.setattr("failviz.discovery.spotlight_search.STEPS", 250)

@@ -148,7 +148,9 @@ def test_stats_separate_training_from_held_out():
         ({"loss_clip": 2.0}, "loss_clip must"),
         ({"solver": "newton"}, "solver must"),
         ({"solver": "adam", "confine": 0.5}, "has no confine"),
-        ({"solver": "adam", "n_starts": 3}, "has no n_starts"),
+        ({"solver": "adam", "n_starts": 3}, "solver='adam' has no n_starts: leave it out, or use solver='level'"),
+        ({"barrier_scale": 10.0}, "solver='level' has no barrier_scale: leave it out, or use solver='adam'"),
+        ({"solver": "adam", "barrier_scale": 0}, "barrier_scale must be above 0"),
     ],
 )
 def test_wrong_settings_are_refused_at_fit(settings, words):
