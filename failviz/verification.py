@@ -80,7 +80,8 @@ def verify(
         With labels and predictions; other examples than the finder was fitted on. Its weights are
         not used: each row counts once, as a test counts independent examples. Where it has losses only
         (recommenders, regression), the mean loss of a slice is compared with that of the rest of its scope, by
-        9,999 permutations within the scope: no p-value is then below 0.0001.
+        9,999 permutations within the scope: no p-value is then below 0.0001. There `cross_fit` and `n_permutations` are
+        refused, no rate is shrunken, and `needs` speaks only of members short of 5.
     q : float
         False-discovery rate, in (0, 1).
     method : "bh" or "by"
@@ -94,7 +95,7 @@ def verify(
         only. The p-value is twice the mean of the parts' own, which is safe and weak: fresh data, or half of these
         (`evaluation.split`), say more where they can be had.
     n_permutations : int
-        Above 0, `Verdicts.any_failure` answers whether there is any systematic failure at all, from so many
+        Above 0, `Verdicts.p_any` answers whether there is any systematic failure at all, from so many
         permutations of the errors (999, say). Not with `cross_fit`, whose slices depend on the errors, nor without
         labels and predictions.
     random_state : int

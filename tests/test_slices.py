@@ -69,7 +69,7 @@ def test_a_scope_may_name_its_class():
     named = Evaluation(np.eye(4), labels=[0, 1, 1, 0], class_names=["boot", "sneaker"])
     assert of(named, np.ones(4), np.ones(4), scope=("label", "sneaker")).scope == ("label", 1)
     for scope in (("label", "shoe"), ("label", -1), ("label", 1.5), ("class", 1), "everything", 3, ("label",)):
-        with pytest.raises(ValueError, match="scope|no class 'shoe'"):
+        with pytest.raises(ValueError, match=r"scope|no class 'shoe'"):
             of(named, np.ones(4), np.ones(4), scope=scope)
 
 

@@ -38,16 +38,8 @@ class Bordered:
     spread: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
-    def of(
-        cls, candidate: Candidate, group: Candidate | None, size: float | None, scope: Evaluation, space: str
-    ) -> Bordered:
-        """Around the members of a group, else around a share of a scope, else as the candidate has it."""
-        if group is None and size is None:
-            return cls(candidate)
-        if group is None:
-            assert size is not None
-            [(scores, _)] = placed([candidate], scope, space)
-            return cls(candidate, cut=float(np.quantile(scores, 1 - size)))
+    def of(cls, candidate: Candidate, group: Candidate, scope: Evaluation, space: str) -> Bordered:
+        """Around the members of a group, as they lie in a scope."""
         (scores, _), (_, of_group) = placed([candidate, group], scope, space)
         sides = [side if len(side) else scores for side in (scores[of_group < 0.5], scores[of_group >= 0.5])]
         middle = float(np.median(sides[0])), float(np.median(sides[1]))

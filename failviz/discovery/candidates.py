@@ -109,13 +109,21 @@ def placed(candidates: Sequence[Candidate], view: Evaluation, space: str) -> lis
     return places
 
 
-def view_of(evaluation: Evaluation, rows: np.ndarray, space: str, *, is_error: np.ndarray | None = None) -> Evaluation:
+def view_of(
+    evaluation: Evaluation,
+    rows: np.ndarray,
+    space: str,
+    *,
+    is_error: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> Evaluation:
     """Some rows, as if all were of one class: what candidates are applied to and, with their errors, found in."""
     return Evaluation(
         {space: evaluation.space(space)[rows]},
         labels=np.zeros(len(rows), dtype=np.int64),
         predictions=None if is_error is None else is_error.astype(np.int64),
         losses=None if is_error is None or evaluation.losses is None else evaluation.losses[rows],
+        weights=weights,
         metadata=None if evaluation.metadata is None else evaluation.metadata.iloc[rows],
     )
 
@@ -127,13 +135,14 @@ def propose(
 
     With `one_direction`, or where few are errors or few are not, only the direction toward all errors.
     """
-    rows = _thinned(rows, evaluation.errors[rows], MOST_ROWS)
+    everyone, rows = evaluation.errors[rows], _thinned(rows, evaluation.errors[rows], MOST_ROWS)
     is_error = evaluation.errors[rows]
     fewest = min(is_error.sum(), (~is_error).sum())
     if fewest == 0:
         return []
     one_direction |= bool(fewest < FEWEST)
-    view = view_of(evaluation, rows, space, is_error=is_error)
+    counts = _counts(everyone, is_error)
+    view = view_of(evaluation, rows, space, is_error=is_error, weights=counts)
     planes = _discriminants(view.space(space), is_error, DIVISIONS[:1] if one_direction else DIVISIONS, seed)
     proposed = [Candidate(scope, DIRECTION, plane) for plane in planes]
     if one_direction:
@@ -149,7 +158,8 @@ def propose(
     ]
     assert evaluation.labels is not None
     strata = np.unique(evaluation.labels[rows], return_inverse=True)[1]
-    groups = find_groups(Whitened.of(view.space(space)), is_error, strata, np.array(starts).reshape(-1, len(rows)).T)
+    start = np.array(starts).reshape(-1, len(rows)).T
+    groups = find_groups(Whitened.of(view.space(space)), is_error, strata, start, counts)
     return [Candidate(scope, HIDDEN_GROUP, plane) for plane in groups[:MOST_GROUPS]] + proposed
 
 
@@ -172,6 +182,14 @@ def _thinned(rows: np.ndarray, is_error: np.ndarray, most: int) -> np.ndarray:
     sides = ((rows[is_error], round(most * share)), (rows[~is_error], most - round(most * share)))
     kept = [side[np.arange(n) * len(side) // n] if len(side) > n else side for side, n in sides]
     return np.sort(np.concatenate(kept))
+
+
+def _counts(everyone: np.ndarray, is_error: np.ndarray) -> np.ndarray | None:
+    """How many examples each of those that were kept stands for, float (n,); None where all stand for as many."""
+    of_errors, of_others = everyone.sum() / is_error.sum(), (~everyone).sum() / (~is_error).sum()
+    if np.isclose(of_errors, of_others, rtol=0.01):
+        return None
+    return np.where(is_error, of_errors, of_others)
 
 
 def _words(one: Slice) -> str | None:

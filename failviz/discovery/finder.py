@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from failviz._fingerprints import content_hashes
 from failviz._parallel import parallel_map
 from failviz.discovery.base import SliceFinder, canonical_order, dealt, status_of
 from failviz.discovery.borders import Bordered, drawn
-from failviz.discovery.candidates import Candidate, placed, propose, view_of
-from failviz.discovery.cross_fit import SHARES, Choice, Judged, Placed, judge, select
+from failviz.discovery.candidates import MAX_CATEGORIES, Candidate, placed, propose, view_of
+from failviz.discovery.choosing import Choice, listed, select
+from failviz.discovery.cross_fit import SHARES, Judged, Placed, judge
+from failviz.discovery.predicates import Column, why_unusable
 from failviz.evaluation import Evaluation
 from failviz.slices import Scope, Slice, scope_mask
 
@@ -22,10 +25,6 @@ METHOD = "failure finder"
 N_PARTS = 3
 ENOUGH = 8
 """Errors, and correct examples, from which all methods search a class: every two thirds then hold some five."""
-WITHIN_CLASSES = 3
-"""Slices within a class that come before each slice over all classes."""
-SHOWN = 0.75
-"""Share of the failures of a slice over all classes above which, shown already, it comes last: it says little new."""
 
 
 class FailureFinder(SliceFinder):
@@ -80,8 +79,13 @@ class FailureFinder(SliceFinder):
     2021 and Eyuboglu et al. 2022. Slices over all classes are chosen apart from those within a class, and take
     every fourth place, or the last where their failures are mostly shown by then: the one kind needs no labels to
     be applied, and where labels are wrong it finds the whole group, of which the other finds the wrongly labelled.
-    A direction for which no hidden group draws the border is cut to the size at which cross-fitted errors change
-    most, a share of the examples of the fit. Losses and metadata are used where there are any. A search looks at
+    The same members are listed once: two candidates of one scope are one where their members have a Jaccard index
+    above 0.8, or the tenths that rank highest one above 0.5. Nothing is listed of which fewer than 8 members are found
+    again.
+
+    A direction for which no hidden group draws the border is cut to the size at which cross-fitted errors change most.
+    It scores what it was fitted on higher, so the cut leaves more of the fit beyond it, and as many new examples as
+    were tested. Metadata are used where there are any, and losses where none is negative. A search looks at
     20,000 examples of a class, or of all, at most, that of an SVM at 5,000, and then at more of the errors than
     their share where these are rare. `weights` of the Evaluation are not used.
 
@@ -133,7 +137,7 @@ class FailureFinder(SliceFinder):
         _checks.whole_number(self.max_slices, "max_slices", least=1)
         hashes = self._start_fit(evaluation)
         order = canonical_order(evaluation.space(self.space_), hashes, *_outcomes(evaluation))
-        evaluation = _with_columns(evaluation, self.columns).take(order)
+        evaluation = _searched(evaluation, self.space_, _usable(evaluation, self.columns), order)
         labels, errors = evaluation.labels, evaluation.errors
         assert labels is not None
         rng = check_random_state(self.random_state)
@@ -215,36 +219,25 @@ class FailureFinder(SliceFinder):
         assert labels is not None
         self.n_candidates_ = len(judged)
         tested = [one for one in judged if evaluation.errors[one.rows].sum() > 1]  # one alone is never found again
-        n_tests = max(
-            1, sum(1 if one.size is None else len(SHARES) for one in tested)
-        )  # sizes are chosen among so many
-        taken: list[list[Choice]] = []
-        for spans_classes in (False, True):
+        n_tests = max(1, sum(1 if one.cut is None else len(SHARES) for one in tested))  # sizes to choose from
+
+        def taken(*, spans_classes: bool) -> list[Choice]:
             numbers = [j for j, one in enumerate(judged) if (one.scope == "all") == spans_classes]
-            choices = select(
-                [judged[j] for j in numbers],
-                evaluation.errors,
-                labels,
-                q=self.q,
-                most=self.max_slices,
-                n_tests=n_tests,
-            )
-            taken.append([one.among(numbers) for one in choices])
+            those = [judged[j] for j in numbers]
+            choices = select(those, evaluation.errors, labels, q=self.q, most=self.max_slices, n_tests=n_tests)
+            return [one.among(numbers) for one in choices]
 
-        def wrong(one: Choice) -> np.ndarray:
-            shown, mask = judged[one.shown], np.zeros(len(labels), dtype=bool)
-            mask[shown.rows[shown.is_member]] = True
-            return mask & evaluation.errors
-
-        chosen = _interleaved(taken[0], taken[1], wrong)[: self.max_slices]
+        both = taken(spans_classes=False), taken(spans_classes=True)
+        chosen = listed(*both, judged, evaluation.errors)[: self.max_slices]
         self.candidates_ = [candidates[one.number] for one in chosen]
         self.borders_ = [None if one.border is None else candidates[one.border] for one in chosen]
         self.p_values_ = np.array([one.p for one in chosen], dtype=np.float64)
+        where = [judged[one.number] for one in chosen]
+        scopes = {place.scope: place.rows for place, one in zip(where, chosen, strict=True) if one.border is not None}
+        views = {scope: view_of(evaluation, rows, self.space_) for scope, rows in scopes.items()}
         self._bordered = [
-            Bordered.of(one, group, place.size, view_of(evaluation, place.rows, self.space_), self.space_)
-            for one, group, place in zip(
-                self.candidates_, self.borders_, (judged[one.number] for one in chosen), strict=True
-            )
+            Bordered(one, cut=place.cut) if group is None else Bordered.of(one, group, views[place.scope], self.space_)
+            for one, group, place in zip(self.candidates_, self.borders_, where, strict=True)
         ]
         self._stats = [_facts(*those) for those in zip(self.candidates_, self.borders_, chosen, strict=True)]
 
@@ -265,11 +258,12 @@ class FailureFinder(SliceFinder):
 
     def _names(self, evaluation: Evaluation) -> list[str]:
         names: list[str] = []
+        given: Counter[str] = Counter()
         for one in self.candidates_:
             group = "all classes" if one.scope == "all" else evaluation.class_name(int(one.scope[1]))
             name = f"{group}: {one.name or 'hardest'}"
-            again = sum(other == name or other.startswith(f"{name}, ") for other in names)
-            names.append(f"{name}, {again + 1}" if again else name)
+            given[name] += 1
+            names.append(name if given[name] == 1 else f"{name}, {given[name]}")
         return names
 
 
@@ -299,42 +293,40 @@ def _parts(strata: np.ndarray, contents: np.ndarray, rng: np.random.RandomState)
     return dealt(shuffled, contents, N_PARTS)
 
 
-def _with_columns(evaluation: Evaluation, columns: Sequence[str] | None) -> Evaluation:
-    """The examples with the metadata columns that rules may use; None = all."""
+def _searched(evaluation: Evaluation, space: str, columns: list[str], order: np.ndarray) -> Evaluation:
+    """What a search reads, in this order, and nothing that workers would carry along for nothing, such as pictures."""
+
+    def ordered(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[order]
+
+    metadata = None if evaluation.metadata is None or not columns else evaluation.metadata[columns].iloc[order]
+    return Evaluation(
+        {space: evaluation.space(space)[order]},
+        labels=ordered(evaluation.labels),
+        predictions=ordered(evaluation.predictions),
+        probs=ordered(evaluation.probs),
+        losses=ordered(evaluation.losses),
+        metadata=metadata,
+        class_names=evaluation.class_names,
+    )
+
+
+def _usable(evaluation: Evaluation, columns: Sequence[str] | None) -> list[str]:
+    """The metadata columns that rules may use; None = all."""
+    metadata: Any = {} if evaluation.metadata is None else evaluation.metadata
+    known = list(metadata)
     if columns is None:
-        return evaluation
+        return known
     names = list(_checks.unique_names(columns, "columns"))
-    known = [] if evaluation.metadata is None else list(evaluation.metadata.columns)
     for name in names:
         if name not in known:
             raise ValueError(
                 f"columns names {name!r}, and the metadata columns are {', '.join(map(repr, known)) or 'none'}."
             )
-    return evaluation._with_columns(metadata=None if evaluation.metadata is None else evaluation.metadata[names])
-
-
-def _interleaved(within: list, over_all: list, wrong: Callable[[Any], np.ndarray]) -> list:
-    """Three of the first, one of the second, and so on; `wrong` gives the wrong members of one, bool (n,).
-
-    Of the second those come last whose failures are mostly shown by then (`SHOWN`), unless they are as many as all
-    that are shown: a slice over all classes may be the whole of which others are parts.
-    """
-    within, over_all = list(within), list(over_all)
-    merged: list = []
-    last: list = []
-    while within or over_all:
-        merged += within[:WITHIN_CLASSES]
-        del within[:WITHIN_CLASSES]
-        while over_all and merged and _is_old(wrong(over_all[0]), [wrong(one) for one in merged]):
-            last.append(over_all.pop(0))
-        merged += over_all[:1]
-        del over_all[:1]
-    return merged + last
-
-
-def _is_old(wrong: np.ndarray, shown: list[np.ndarray]) -> bool:
-    already = np.any(shown, axis=0)
-    return bool((wrong & already).sum() > SHOWN * wrong.sum() and wrong.sum() < already.sum())
+        why = why_unusable(Column.of(metadata[name], name), MAX_CATEGORIES)
+        if why is not None:
+            raise ValueError(f"columns names what no rule can be made of: {name!r} {why}.")
+    return names
 
 
 def _facts(one: Candidate, border: Candidate | None, choice: Choice) -> dict[str, Any]:

@@ -71,7 +71,13 @@ class Whitened:
         return Hyperplane(back, float(intercept - self.mean @ back))
 
 
-def find_groups(whitened: Whitened, is_error: np.ndarray, strata: np.ndarray, starts: np.ndarray) -> list[Hyperplane]:
+def find_groups(
+    whitened: Whitened,
+    is_error: np.ndarray,
+    strata: np.ndarray,
+    starts: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> list[Hyperplane]:
     """Groups that the examples themselves settle on, from rough ideas of where errors gather.
 
     Parameters
@@ -82,6 +88,9 @@ def find_groups(whitened: Whitened, is_error: np.ndarray, strata: np.ndarray, st
         Rates of error are counted within each (classes, say), numbered from 0.
     starts : float (n, k)
         How surely each example belongs to each group at first, in [0, 1].
+    weights : float (n,) or None
+        How many examples each stands for, where more of the errors were kept than of the others. They say how large
+        the groups are; where these lie does not depend on it.
 
     Returns
     -------
@@ -111,6 +120,8 @@ def find_groups(whitened: Whitened, is_error: np.ndarray, strata: np.ndarray, st
     for j in np.argsort(-speaks, kind="stable"):
         if speaks[j] > 0 and all(odds[:, j] @ odds[:, other] < ALIKE for other in kept):
             kept.append(int(j))
+    if weights is not None:
+        offsets += _prior_odds(weights @ shares / weights.sum(), len(shares)) - _prior_odds(shares.mean(0), len(shares))
     inside, outside = _means(whitened.rows, shares)
     return [whitened.plane((inside - outside)[:, j] * slopes[j], offsets[j]) for j in kept]
 
@@ -145,8 +156,14 @@ def _odds(heights: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarr
     squares = shares * (heights - inside) ** 2 + (1 - shares) * (heights - outside) ** 2
     variance = squares.sum(axis=0) / n
     slopes = (inside - outside) / np.maximum(variance, 1e-12)
-    share = np.clip(n_in / n, 1 / n, LARGEST_SHARE)
-    return slopes, np.log(share) - np.log1p(-share) - slopes * (inside + outside) / 2
+    return slopes, _prior_odds(n_in / n, n) - slopes * (inside + outside) / 2
+
+
+def _prior_odds(share: np.ndarray, n: int) -> np.ndarray:
+    """Log-odds of a share of n examples, which no group exceeds nor falls below one of them."""
+    share = np.clip(share, 1 / n, LARGEST_SHARE)
+    odds: np.ndarray = np.log(share) - np.log1p(-share)
+    return odds
 
 
 class _Evidence:

@@ -1,19 +1,22 @@
 """FailureFinder: hidden groups, judging where the search did not look, and taking candidates one by one."""
 
 import pickle
+import threading
 
+import joblib
 import numpy as np
 import pytest
 from discovery_cases import planted
 from scipy.stats import hypergeom
 
-from failviz.discovery import FailureDirections, FailureFinder
+from failviz.discovery import ErrorMixture, FailureDirections, FailureFinder
 from failviz.discovery.base import dealt
 from failviz.discovery.borders import Bordered, drawn
 from failviz.discovery.candidates import HIDDEN_GROUP, Candidate, _thinned, placed, propose
-from failviz.discovery.cross_fit import Judged, Placed, Stratified, judge, select
-from failviz.discovery.finder import _interleaved
+from failviz.discovery.choosing import Choice, listed, select
+from failviz.discovery.cross_fit import Judged, Placed, cut_at, judge
 from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
+from failviz.discovery.strata import Stratified
 from failviz.discovery.svm import Hyperplane
 from failviz.evaluation import Evaluation
 from failviz.verification import verify
@@ -143,10 +146,11 @@ def test_what_only_ranks_is_cut_where_the_errors_end_by_share_of_each_part():
     # Scores of a refit are lower where it has not looked: no more of the part are left out for that.
     again = [[Placed("a", np.where(parts == part, height - 0.3, height), None)] for part in range(3)]
     [one] = judged([Placed("a", height, None)], again, parts, errors)
-    assert one.size == 0.14
+    # On what it has seen a cut that leaves 0.14 of a part beyond it leaves 0.44: there the whole search is cut too.
+    assert one.cut == pytest.approx(0.56, abs=1e-2)
     for part in range(3):
         assert one.is_member[parts == part].mean() == pytest.approx(0.14, abs=0.002)
-    assert one.own.mean() == pytest.approx(0.14, abs=0.001)
+    assert one.own.mean() == pytest.approx(0.44, abs=1e-2)
 
 
 def test_counts_are_the_hypergeometric_moments_and_the_likelihood_ratio():
@@ -167,6 +171,26 @@ def test_counts_are_the_hypergeometric_moments_and_the_likelihood_ratio():
     assert counts.z == pytest.approx((errors[members].sum() - mean - 0.5) / np.sqrt(variance))
     assert counts.deviance == pytest.approx(deviance)
     assert Stratified(np.arange(200), ~errors, strata).counts(members).deviance == 0
+
+
+def test_counts_of_large_data_do_not_overflow():
+    n = 400_000
+    errors, members = np.arange(n) % 10 == 0, np.arange(n) % 2 == 0
+    counts = Stratified(np.arange(n), errors, np.zeros(n, int)).counts(members)
+    mean, variance = hypergeom.stats(n, n // 10, n // 2)
+    assert counts.z == pytest.approx((n // 10 - mean - 0.5) / np.sqrt(variance))
+    assert counts.worth > 0
+
+
+def test_a_cut_lies_between_two_examples():
+    rng = np.random.default_rng(0)
+    rounded = rng.integers(0, 3, 200) + 1e-15 * rng.random(200)
+    for share in (0.01, 0.1, 0.28, 0.5):
+        for scores in (rng.normal(size=200), rng.integers(0, 9, 200) / 7, np.repeat([0.0, 1.0], [190, 10]), rounded):
+            cut = cut_at(scores, share)
+            assert np.abs(scores - cut).min() > 1e-10
+            assert (scores > cut).mean() <= share + 1e-12
+    assert not (np.ones(50) > cut_at(np.ones(50), 0.3)).any()
 
 
 def test_what_is_taken_no_longer_counts_for_the_others():
@@ -303,7 +327,7 @@ def test_a_clear_group_must_hold_up_in_each_way(condition, monkeypatch):
     }[condition]
     candidates = [blurred, judged_of(rows, stand_in, is_group=True)]
     assert border_of(candidates, errors) is None
-    monkeypatch.setattr(f"failviz.discovery.cross_fit.{condition}", 0.0)
+    monkeypatch.setattr(f"failviz.discovery.choosing.{condition}", 0.0)
     assert border_of(candidates, errors) == 1
 
 
@@ -329,7 +353,7 @@ def test_a_direction_ranks_the_members_of_the_hidden_group_that_it_aims_at(monke
     [(heights, _)] = placed(finder.candidates_[:1], test, "embedding")
     for part in (one.is_member, ~one.is_member):
         assert np.array_equal(np.argsort(one.scores[part]), np.argsort(heights[part]))
-    monkeypatch.setattr("failviz.discovery.cross_fit.CLEAR", 2.0)
+    monkeypatch.setattr("failviz.discovery.choosing.CLEAR", 2.0)
     finder, one, share = first()
     assert share < 0.8
     assert finder.borders_[0] is None and "border_of" not in one.stats
@@ -341,7 +365,7 @@ def test_scores_of_both_sides_of_a_border_fill_a_unit_in_the_fit():
     direction = Candidate("all", "failure direction", Hyperplane(np.array([1.0]), 0.0))
     group = Candidate("all", HIDDEN_GROUP, Hyperplane(np.array([1.0]), -20.0))
     view = Evaluation(rows)
-    [(scores, weights)] = drawn([Bordered.of(direction, group, None, view, "embedding")], view, "embedding")
+    [(scores, weights)] = drawn([Bordered.of(direction, group, view, "embedding")], view, "embedding")
     assert np.median(scores[weights < 0.5]) == pytest.approx(-0.5) and scores[weights < 0.5].std() > 0.15
     assert np.median(scores[weights >= 0.5]) == pytest.approx(0.5) and scores[weights >= 0.5].std() > 0.15
 
@@ -351,7 +375,7 @@ def test_members_that_are_all_alike_but_for_rounding_stay_above_zero():
     rows[::2] += 1e-17
     direction = Candidate("all", "failure direction", Hyperplane(np.array([1.0]), 0.0))
     group = Candidate("all", HIDDEN_GROUP, Hyperplane(np.array([10.0]), -2.0))
-    one = Bordered.of(direction, group, None, Evaluation(rows), "embedding")
+    one = Bordered.of(direction, group, Evaluation(rows), "embedding")
     [(scores, weights)] = drawn([one], Evaluation(np.array([[0.3], [0.3000001], [0.31], [0.0]])), "embedding")
     assert ((scores > 0) == (weights >= 0.5)).all() and (scores < 1).all()
     assert scores[0] < scores[1] < scores[2]
@@ -404,6 +428,17 @@ def test_large_scopes_are_thinned_and_rare_errors_are_kept():
     assert often[_thinned(np.arange(60_000), often, 20_000)].mean() == 0.2
     assert len(_thinned(np.arange(60_000), ~is_error, 20_000)) == 18_012
     assert np.array_equal(_thinned(np.arange(100), often[:100], 100), np.arange(100))
+
+
+def test_what_searches_all_classes_knows_them(monkeypatch):
+    rows, wrong, _ = cloud(600, 6)
+    labels, known = np.arange(600) % 3, []
+    monkeypatch.setattr("failviz.discovery.candidates.find_groups", lambda *given: known.append(given[2]) or [])
+    monkeypatch.setattr(
+        ErrorMixture, "fit", lambda self, e, fit=ErrorMixture.fit: known.append(e.labels) or fit(self, e)
+    )
+    assert propose(evaluation_of(rows, wrong, n_classes=3, labels=labels), np.arange(600), "all", "embedding", 0)
+    assert len(known) == 2 and all(np.array_equal(one, labels) for one in known)
 
 
 def test_directions_of_the_svm_look_at_a_part_of_a_large_scope(monkeypatch):
@@ -594,6 +629,9 @@ def test_it_can_be_told_which_metadata_to_read():
     assert rules([]) == []
     with pytest.raises(ValueError, match="columns names 'light', and the metadata columns are 'said', 'ground'"):
         rules(["light"])
+    many = evaluation_of(rows, wrong, labels=labels, metadata={"word": np.arange(2000).astype(str)})
+    with pytest.raises(ValueError, match="no rule can be made of: 'word' holds 2,000 different values"):
+        FailureFinder(columns=["word"]).fit(many)
 
 
 def test_pairs_stay_together_in_small_data():
@@ -662,39 +700,58 @@ def test_status_says_which_classes_were_searched():
 
 def test_rows_of_equal_embedding_may_come_in_any_order():
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(3, 4))[rng.integers(3, size=600)]
-    ground = rng.choice(["grass", "sand", "snow"], 600)
-    wrong = rng.random(600) < np.where(ground == "grass", 0.5, 0.1)
-    evaluation = evaluation_of(rows, wrong, metadata={"ground": ground})
-    order = rng.permutation(600)
+    kinds, labels = rng.integers(40, size=900), rng.integers(2, size=900)
+    wrong = rng.random(900) < np.where(kinds < 6, 0.5, 0.1)
+    evaluation = evaluation_of(rng.normal(size=(40, 4))[kinds], wrong, labels=labels, losses=rng.random(900) + wrong)
+    order = rng.permutation(900)
     first, second = (
-        FailureFinder(random_state=0, progress=False).fit(one) for one in (evaluation, evaluation.take(order))
+        FailureFinder(q=1, random_state=0, progress=False).fit(one) for one in (evaluation, evaluation.take(order))
     )
     assert np.array_equal(first.p_values_, second.p_values_)
-    assert [one.name for one in first.slices(evaluation)] == [one.name for one in second.slices(evaluation)]
+    np.testing.assert_allclose(first.decision_function(evaluation), second.decision_function(evaluation), rtol=1e-6)
 
 
 def test_slices_over_all_classes_take_every_fourth_place_unless_they_say_nothing_new():
-    wrong = {f"w{n}": np.arange(100) // 10 == n for n in range(5)}  # ten failures each
-    wrong |= {
-        "new": np.arange(100) >= 60,
-        "old": np.arange(100) < 20,
-        "whole": np.arange(100) < 31,  # all that is shown, and one more
-        "half": (np.arange(100) < 15) | (np.arange(100) >= 90),
+    rows = np.arange(100)
+    members = {f"w{n}": rows // 10 == n for n in range(5)}  # ten failures each
+    members |= {
+        "new": rows >= 60,
+        "old": rows < 20,
+        "whole": rows < 31,  # all that is shown, and one more
+        "half": (rows < 15) | (rows >= 90),
+        "w0 again": rows < 9,
+        "w4 again": (rows >= 40) & (rows < 49),
+        "nothing": rows < 0,
     }
+    names = list(members)
+    judged = [judged_of(rows, mask) for mask in members.values()]
+
+    def order(within, *over_all):
+        those = [[Choice(names.index(name), None, 1, 1, 0.0, 0.0) for name in group] for group in (within, over_all)]
+        return [names[one.number] for one in listed(*those, judged, rows >= 0)]
+
     within = [f"w{n}" for n in range(5)]
+    assert order(within, "new") == ["w0", "w1", "w2", "new", "w3", "w4"]
+    assert order(within, "old", "new") == ["w0", "w1", "w2", "new", "w3", "w4", "old"]
+    assert order(within, "whole") == ["w0", "w1", "w2", "whole", "w3", "w4"]
+    assert order(within, "half") == ["w0", "w1", "w2", "half", "w3", "w4"]
+    assert order(within, "new", "old") == ["w0", "w1", "w2", "new", "w3", "w4", "old"]
+    assert order([], "old", "new") == ["old", "new"]
+    assert order(within[:3], "old", "new") == [*within[:3], "new", "old"]
+    assert order(within) == within
+    assert order(within[:1], "w0 again", "new") == ["w0", "new"]
+    assert order(within, "w4 again") == ["w0", "w1", "w2", "w4 again", "w3"]
+    assert order(within[:1], "nothing") == ["w0", "nothing"]
 
-    def order(*over_all):
-        return _interleaved(within, list(over_all), wrong.__getitem__)
 
-    assert order("new") == ["w0", "w1", "w2", "new", "w3", "w4"]
-    assert order("old", "new") == ["w0", "w1", "w2", "new", "w3", "w4", "old"]
-    assert order("whole") == ["w0", "w1", "w2", "whole", "w3", "w4"]
-    assert order("half") == ["w0", "w1", "w2", "half", "w3", "w4"]
-    assert order("new", "old") == ["w0", "w1", "w2", "new", "w3", "w4", "old"]
-    assert _interleaved([], ["old", "new"], wrong.__getitem__) == ["old", "new"]
-    assert _interleaved(within[:3], ["old", "new"], wrong.__getitem__) == [*within[:3], "new", "old"]
-    assert order() == within and within == [f"w{n}" for n in range(5)]
+def test_the_same_members_are_listed_once_in_whatever_scope():
+    rng = np.random.default_rng(0)
+    rows, hard = rng.normal(size=(900, 8)), np.arange(900) < 120
+    rows[hard] += 2
+    wrong = rng.random(900) < np.where(hard, 0.6, 0.05)
+    evaluation = evaluation_of(rows, wrong)  # one class: within it and over all is the same
+    slices = FailureFinder(random_state=0, progress=False).fit(evaluation).slices(evaluation)
+    assert slices and all(one.jaccard(other) <= 0.8 for k, one in enumerate(slices) for other in slices[:k])
 
 
 def test_what_is_tested_is_what_is_returned(fitted, two_failures):
@@ -702,6 +759,112 @@ def test_what_is_tested_is_what_is_returned(fitted, two_failures):
     fit = two_failures[0]
     for one in fitted.slices(fit):
         assert one.stats["cross_fitted_n"] == pytest.approx(len(one), rel=0.5, abs=15)
+
+
+def test_a_cut_is_of_the_size_that_was_tested_on_other_data_too(monkeypatch):
+    """In many dimensions a direction holds on to the errors that it has seen; they lie further out than any others."""
+    monkeypatch.setattr("failviz.discovery.choosing.CLEAR", 2.0)  # no borders of groups
+    ratios = []
+    for seed in range(4):
+        rows, wrong, _ = cloud(2400, 256, seed=seed, share=0.15, shift=6.0)
+        both = evaluation_of(rows, wrong)
+        fit, test = both.take(np.arange(400)), both.take(np.arange(400, 2400))
+        finder = FailureFinder(q=1, max_slices=6, random_state=0, progress=False).fit(fit)
+        for one, candidate in zip(finder.slices(test), finder.candidates_, strict=True):
+            if candidate.method == "failure direction":
+                ratios.append((len(one) / 2000 + 0.002) / (one.stats["cross_fitted_n"] / 400 + 0.002))
+    assert len(ratios) >= 12
+    assert np.abs(np.log(ratios)).mean() < 0.45  # cut at a quantile of scores in-sample: 0.57, and some are empty
+
+
+def test_rows_alike_belong_or_not_in_whatever_company():
+    rng = np.random.default_rng(0)
+    distinct = rng.normal(size=(12, 6))
+    for seed in range(3):
+        kinds = np.random.default_rng(seed).integers(12, size=900)
+        wrong = np.random.default_rng(seed).random(900) < np.where(kinds < 3, 0.5, 0.1)
+        evaluation = evaluation_of(distinct[kinds], wrong)
+        finder = FailureFinder(q=1, max_slices=6, random_state=0, progress=False).fit(evaluation)
+        whole = finder.slices(evaluation)
+        for i in range(12):
+            row = int(np.flatnonzero(kinds == i)[0])
+            for one, alone in zip(whole, finder.slices(evaluation.take([row])), strict=True):
+                assert set(one.is_member[kinds == i]) == set(alone.is_member)
+
+
+def test_classes_that_are_wrong_at_rates_of_their_own_are_no_failure():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=3000)
+    rows = rng.normal(size=(3000, 8)) + 2.0 * labels[:, None]
+    wrong = rng.random(3000) < np.array([0.05, 0.15, 0.45])[labels]
+    evaluation = evaluation_of(rows, wrong, n_classes=3, labels=labels, losses=wrong + 0.1)
+    assert FailureFinder(random_state=0, progress=False).fit(evaluation).candidates_ == []
+
+
+def test_copies_are_judged_by_no_search_that_has_seen_them(monkeypatch):
+    rows, wrong, _ = cloud(300, 8)
+    twice, parts = np.repeat(np.arange(300), 2), []
+    monkeypatch.setattr(
+        "failviz.discovery.finder.judge", lambda *given, judge=judge: parts.append(given[4]) or judge(*given)
+    )
+    evaluation = evaluation_of(rows[twice], wrong[twice])
+    FailureFinder(random_state=0, progress=False).fit(evaluation)
+    for folds in parts:  # in the order of the fit, where copies stand side by side
+        assert np.array_equal(folds[::2], folds[1::2])
+
+
+def test_borders_of_rare_groups_hold_where_a_part_of_the_others_was_looked_at(monkeypatch):
+    rows, wrong, hidden = cloud(24_000, 8, share=0.02, inside=0.4, outside=0.002)
+
+    def precision():
+        groups = propose(evaluation_of(rows, wrong), np.arange(24_000), "all", "embedding", 0)
+        best = max(
+            (one for one in groups if one.method == HIDDEN_GROUP), key=lambda one: hidden[one.place(rows) > 0].sum()
+        )
+        return hidden[best.place(rows) > 0].mean(), (best.place(rows) > 0).sum()
+
+    whole = precision()
+    monkeypatch.setattr("failviz.discovery.candidates.MOST_ROWS", 3000)
+    part = precision()
+    assert part[0] > whole[0] - 0.05 and part[1] == pytest.approx(whole[1], rel=0.2)
+
+
+class Locked:
+    """Pictures that cannot be sent to another process."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __len__(self):
+        return 600
+
+    def __getitem__(self, i):
+        return np.zeros((4, 4, 3), dtype=np.uint8)
+
+
+def test_pictures_stay_at_home():
+    rows, wrong, _ = cloud(600, 8)
+    evaluation = evaluation_of(rows, wrong, source=Locked())
+    with pytest.raises(TypeError, match="lock"):
+        pickle.dumps(evaluation)
+    alone = FailureFinder(random_state=0, progress=False).fit(evaluation)
+    with joblib.parallel_config(backend="loky", n_jobs=2):
+        elsewhere = FailureFinder(random_state=0, progress=False).fit(evaluation)
+    assert np.array_equal(alone.decision_function(evaluation), elsewhere.decision_function(evaluation))
+
+
+def test_a_name_is_numbered_when_it_comes_again_and_not_when_it_begins_another():
+    finder = FailureFinder(random_state=0, progress=False)
+    words = ["ground is grass, wet", "ground is grass", None, "ground is grass", None]
+    finder.candidates_ = [Candidate(("label", 0), "m", None, name=name) for name in words]
+    names = finder._names(evaluation_of(np.eye(4), np.zeros(4, bool)))
+    assert names == [
+        "kind 0: ground is grass, wet",
+        "kind 0: ground is grass",
+        "kind 0: hardest",
+        "kind 0: ground is grass, 2",
+        "kind 0: hardest, 2",
+    ]
 
 
 def test_names_speak_of_the_class_and_of_the_rule(two_failures):
