@@ -24,6 +24,16 @@ Result = TypeVar("Result")
 _filters = threading.RLock()
 
 
+def _unlocked() -> None:
+    """A process forked while another thread held the lock would wait for ever."""
+    global _filters
+    _filters = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
+
+
 def one_thread() -> AbstractContextManager:
     """Within it BLAS and OpenMP use one thread: several in each of several workers cost more than they give."""
     return threadpool_limits(limits=1)

@@ -53,8 +53,9 @@ def merge_duplicates(slices: Sequence[Slice], above: float = 0.8) -> list[Slice]
     """Keep of slices that are nearly the same only the first, and say who else found it.
 
     Going through the list, a slice joins the first kept slice with which its Jaccard index is above the limit, whatever
-    the scopes of the two; so give the most important first. Nothing but membership is read, so the list may be judged
-    by `verify`, each slice against its own scope.
+    the scopes of the two; so give the most important first: against its scope they are judged. Nothing but membership
+    is read, so the list may be judged by `verify`. What was drawn by hand, or reads the outcome, joins only its like
+    from other scopes: it would keep what it joins from being judged.
 
     Parameters
     ----------
@@ -74,12 +75,19 @@ def merge_duplicates(slices: Sequence[Slice], above: float = 0.8) -> list[Slice]
     jaccards = _jaccards(slices)
     groups: list[list[int]] = []
     for row in range(len(slices)):
-        group = next((group for group in groups if len(slices[row]) and jaccards[group[0], row] > above), None)
+        one = slices[row]
+        near = (group for group in groups if len(one) and jaccards[group[0], row] > above)
+        group = next((group for group in near if _may_join(one, slices[group[0]])), None)
         if group is None:
             groups.append([row])
         else:
             group.append(row)
     return [_merged([slices[row] for row in group]) for group in groups]
+
+
+def _may_join(one: Slice, first: Slice) -> bool:
+    is_like = (one.is_drawn, one.uses_outcome) == (first.is_drawn, first.uses_outcome)
+    return is_like or one.scope == first.scope
 
 
 def _merged(alike: list[Slice]) -> Slice:

@@ -25,8 +25,10 @@ DRAWN = "drawn by hand"
 
 def scope_mask(scope: Scope, evaluation: Evaluation) -> np.ndarray:
     """Boolean (n,): the examples of `evaluation` that lie in `scope`."""
-    if isinstance(scope, str):  # "all"
+    if scope == "all":
         return np.ones(evaluation.n_examples, dtype=bool)
+    if isinstance(scope, str):
+        raise ValueError(f'scope must be "all", ("label", c) or ("prediction", c), not {scope!r}.')
     kind, class_number = scope
     column = {"label": evaluation.labels, "prediction": evaluation.predictions}.get(kind)
     if column is None:
@@ -35,12 +37,11 @@ def scope_mask(scope: Scope, evaluation: Evaluation) -> np.ndarray:
 
 
 def scope_named(scope: tuple[str, int | str] | str, evaluation: Evaluation) -> Scope:
-    """The same scope with the number of the class that it names."""
-    is_pair = isinstance(scope, tuple) and len(scope) == 2 and scope[0] in ("label", "prediction")
-    if scope != "all" and not is_pair:
-        raise ValueError(f'scope must be "all", ("label", class) or ("prediction", class), not {scope!r}.')
-    if isinstance(scope, str):
+    """The same scope with the number of the class that it names; JSON's list for a pair will do."""
+    if isinstance(scope, str) and scope == "all":
         return scope
+    if not isinstance(scope, tuple | list) or len(scope) != 2 or scope[0] not in ("label", "prediction"):
+        raise ValueError(f'scope must be "all", ("label", class) or ("prediction", class), not {scope!r}.')
     kind, one = scope
     if not isinstance(one, str):
         return kind, _checks.whole_number(one, "the class of a scope", least=0)
@@ -121,8 +122,8 @@ class Slice:
         Raises
         ------
         ValueError
-            When shapes do not fit, there is no such scope, a weight leaves [0, 1], a score in scope is NaN, or -inf
-            beside a weight.
+            When shapes do not fit, a scope names no class, a weight leaves [0, 1], a score in scope is NaN or inf, or
+            -inf beside a weight. A class by number that nothing here belongs to is an empty scope.
         """
         n = evaluation.n_examples
         scope = scope_named(scope, evaluation)
@@ -133,8 +134,9 @@ class Slice:
             if values.shape != (n,):
                 raise ValueError(f"slice {column} must have shape ({n},), one per example, not {values.shape}.")
             values = np.where(inside, values, outside)
-            if np.isnan(values).any():
-                raise ValueError(f"slice {column} row {int(np.flatnonzero(np.isnan(values))[0])} is NaN.")
+            for words, is_bad in (("NaN", np.isnan(values)), ("inf", values == np.inf)):
+                if is_bad.any():
+                    raise ValueError(f"slice {column} row {int(np.flatnonzero(is_bad)[0])} is {words}.")
             values.setflags(write=False)
             checked[column] = values
         if ((checked["weights"] < 0) | (checked["weights"] > 1)).any():

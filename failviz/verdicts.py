@@ -200,8 +200,9 @@ class Verdicts(Sequence[Verdict]):
     @property
     def _at_all(self) -> list[str]:
         """The answer for all slices together, which comes first."""
-        asked = not math.isnan(self.p_any)
-        return [f"Any systematic failure at all: p = {self.p_any:.3g} by permutation."] * asked
+        if math.isnan(self.p_any):
+            return []
+        return [f"Any systematic failure at all: p = {self.p_any:.3g} by permutation."]
 
     def __repr__(self) -> str:
         if not self._verdicts:

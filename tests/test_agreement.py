@@ -62,6 +62,14 @@ def test_the_same_members_are_one_slice_in_whatever_scope(ev):
         assert kept.stats["found_as"] == {"direction": "far away", "spotlight": "spot 1"}
 
 
+def test_what_may_not_be_judged_joins_nothing_from_another_scope(ev):
+    honest = group(ev, range(0, 20, 2), "far away", "direction", scope=("label", 0))
+    for unfit in ({"uses_outcome": True}, {"is_drawn": True}):
+        other = group(ev, range(0, 20, 2), "cell", "cells", **unfit)
+        assert len(merge_duplicates([honest, other])) == 2
+        assert len(merge_duplicates([other, other.renamed("again")])) == 1
+
+
 def test_empty_slices_are_like_nothing_else(ev):
     empty = [group(ev, [], scope=scope) for scope in ("all", "all", ("label", 0))]
     assert len(merge_duplicates(empty)) == 3

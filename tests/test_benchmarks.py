@@ -121,6 +121,21 @@ def test_each_bar_can_be_missed(more, said, capsys):
     assert f"MISS: {said}" in capsys.readouterr().out
 
 
+def test_settings_that_not_all_were_tried_on_are_left_out(capsys):
+    partly = [one for one in REACHED if not (one["part"] == "planted" and one["method"] == OURS and one["seed"] > 3)]
+    assert report(partly, q=0.1) == 0
+    assert "2 settings are left out, on which not every method was tried" in capsys.readouterr().out
+    others = [dict(one, seed=one["seed"] + 100) for one in REACHED if one["method"] == OURS_RANKED]
+    with pytest.raises(ValueError, match="no setting was tried with every method"):
+        report([one for one in REACHED if one["method"] != OURS_RANKED] + others, q=0.1)
+
+
+def test_nothing_found_is_not_everything_confirmed(capsys):
+    results = [one for method in (OURS_RANKED, OURS, "Spotlight") for one in planted(method, 0.5)]
+    assert report(results, q=0.1) == 1
+    assert "NOT TRIED: planted groups confirmed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("left_out", "said"),
     [

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from failviz import Evaluation, Slice
+from failviz.slices import scope_mask
 
 
 @pytest.fixture
@@ -68,9 +69,16 @@ def test_members_combine_as_sets_whatever_the_weights(pairs):
 def test_a_scope_may_name_its_class():
     named = Evaluation(np.eye(4), labels=[0, 1, 1, 0], class_names=["boot", "sneaker"])
     assert of(named, np.ones(4), np.ones(4), scope=("label", "sneaker")).scope == ("label", 1)
-    for scope in (("label", "shoe"), ("label", -1), ("label", 1.5), ("class", 1), "everything", 3, ("label",)):
+    assert of(named, np.ones(4), np.ones(4), scope=["label", 0]).scope == ("label", 0)
+    wrong = [("label", "shoe"), ("label", -1), ("label", 1.5), ("class", 1), "everything", 3, ("label",), np.ones(2)]
+    for scope in wrong:
         with pytest.raises(ValueError, match=r"scope|no class 'shoe'"):
             of(named, np.ones(4), np.ones(4), scope=scope)
+
+
+def test_a_scope_of_no_name_is_never_taken_for_everyone(ev):
+    with pytest.raises(ValueError, match='scope must be "all"'):
+        scope_mask("sneaker", ev)
 
 
 def test_a_part_of_a_scoped_slice_keeps_its_scope_and_its_provenance(ev):
@@ -125,6 +133,7 @@ def test_slices_of_two_evaluations_do_not_mix(ev):
         (np.ones(5), np.ones(6), r"scores must have shape \(6,\)"),
         (np.full(6, np.nan), np.ones(6), "scores row 0 is NaN"),
         (np.ones(6), np.full(6, 1.5), "between 0 and 1"),
+        (np.r_[np.ones(5), np.inf], np.ones(6), "scores row 5 is inf"),
         (np.r_[np.ones(5), -np.inf], np.ones(6), "row 5 has a weight above 0 and the score -inf"),
     ],
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 import numpy as np
 
@@ -189,7 +190,7 @@ def listed(
 
     Of those over all classes come last whose failures are mostly shown by then (`SHOWN`), unless they are as many as
     all that are shown: a slice over all classes may be the whole of which others are parts. What shows the same members
-    as one before it, in whatever scope, is left out.
+    as one before it, in whatever scope, is left out and takes no place.
 
     Parameters
     ----------
@@ -198,27 +199,33 @@ def listed(
         What their numbers count.
     errors : bool (n,)
     """
-    within, over_all = list(within), list(over_all)
     chosen: list[Choice] = []
     late: list[Choice] = []
     masks = {one: _Members.of(judged[one.shown], len(errors)) for one in (*within, *over_all)}
 
+    def is_new(one: Choice) -> bool:
+        return not any(_alike(masks[one].own, masks[other].own, SAME) for other in chosen)
+
     def is_late(one: Choice) -> bool:
-        shown = [masks[other].found for other in chosen]
-        wrong, already = masks[one].found & errors, np.any(shown, axis=0) & errors
+        wrong, already = (mask & errors for mask in (masks[one].found, _any(masks[other].found for other in chosen)))
         return bool((wrong & already).sum() > SHOWN * wrong.sum() and wrong.sum() < already.sum())
 
-    def add(those: Sequence[Choice]) -> None:
-        for one in those:
-            if not any(_alike(masks[one].own, masks[other].own, SAME) for other in chosen):
-                chosen.append(one)
+    def in_time(one: Choice) -> bool:
+        if chosen and is_late(one):
+            late.append(one)
+        return one not in late
 
-    while within or over_all:
-        add(within[:WITHIN_CLASSES])
-        del within[:WITHIN_CLASSES]
-        while over_all and chosen and is_late(over_all[0]):
-            late.append(over_all.pop(0))
-        add(over_all[:1])
-        del over_all[:1]
-    add(late)
+    # Each is looked at when its turn comes, beside what is chosen by then.
+    of_classes, of_all = filter(is_new, within), filter(in_time, filter(is_new, over_all))
+    n_before = -1
+    while len(chosen) > n_before:
+        n_before = len(chosen)
+        for one in chain(islice(of_classes, WITHIN_CLASSES), islice(of_all, 1)):
+            chosen.append(one)
+    for one in filter(is_new, late):
+        chosen.append(one)
     return chosen
+
+
+def _any(masks: Iterable[np.ndarray]) -> np.ndarray:
+    return np.logical_or.reduce(list(masks))

@@ -101,8 +101,9 @@ def judge(
     """Judge candidates of one scope.
 
     A candidate is the same as that of its kind which ranks the examples outside the part most alike. One without a
-    border gets the size at which errors change most from inside to outside, by cross-fitted ranks. A search ranks what
-    it has seen by its errors too: it is cut where the searches without a part had to be cut, in the part, for as many.
+    border gets the size at which errors change most from inside to outside, by cross-fitted ranks. A search scores what
+    it has seen by its errors too, so the cut is not taken from those scores: it lies where, on average, the searches
+    without a part have to be cut for as many of the part, in standard deviations of what each has seen.
 
     Parameters
     ----------
@@ -126,7 +127,7 @@ def judge(
             judged.append(Judged(scope, rows, found.is_member, one.is_member, top & one.is_member, None, one.is_group))
             continue
         tops = [found.heights >= 1 - share for share in SHARES]
-        cuts = [cut_at(one.scores, share) for share in found.shares_seen]
+        cuts = found.cuts(one.scores)
         # Where scores are tied, a cut may leave next to nothing above.
         large = [
             k
@@ -148,13 +149,20 @@ class _Again:
         Share of the part of the example that lies lower; -1 where the candidate was not found again.
     is_member : bool (m,)
         None where it was not found, or has no border.
-    shares_seen : float64 (k,)
-        Share of what those searches have seen beyond the score that leaves each of `SHARES` of their part beyond it.
+    places : float64 (k,) or None
+        Of the scores that leave each of `SHARES` of a part beyond them, in standard deviations from the mean of what
+        the search has seen; mean over parts. None where it was not found, or has a border.
     """
 
     heights: np.ndarray
     is_member: np.ndarray
-    shares_seen: np.ndarray
+    places: np.ndarray | None
+
+    def cuts(self, scores: np.ndarray) -> list[float]:
+        """Where to cut the scores of a search that has seen everything, for each of `SHARES`."""
+        if self.places is None:
+            return [cut_at(scores, share) for share in SHARES]
+        return [between(scores, level) for level in scores.mean() + self.places * _spread(scores)]
 
 
 def _found_again(whole: Sequence[Placed], again: Sequence[Sequence[Placed]], parts: np.ndarray) -> list[_Again]:
@@ -171,7 +179,7 @@ def _of_one(
     one: Placed, again: Sequence[Sequence[Placed]], ranked: dict[int, list[np.ndarray]], parts: np.ndarray
 ) -> _Again:
     heights, is_member = np.full(len(parts), -1.0), np.zeros(len(parts), dtype=bool)
-    shares = [np.array(SHARES)]
+    places = []
     for part, their_ranks in ranked.items():
         held_out = parts == part
         ranks = _standardised(rankdata(one.scores[~held_out]))
@@ -187,18 +195,27 @@ def _of_one(
         if found.is_member is not None:
             is_member[held_out] = found.is_member[held_out]
         else:
-            cuts = np.array([cut_at(scores, share) for share in SHARES])
-            shares.append((found.scores[~held_out] > cuts[:, None]).mean(axis=1))
-    return _Again(heights, is_member, np.mean(shares[1:] or shares, axis=0))
+            cuts, seen = np.array([cut_at(scores, share) for share in SHARES]), found.scores[~held_out]
+            places.append((cuts - seen.mean()) / _spread(seen))
+    return _Again(heights, is_member, np.mean(places, axis=0) if places else None)
 
 
 def cut_at(scores: np.ndarray, share: float) -> float:
-    """A score with at most this share beyond it, halfway between two examples: none lies on it, whatever is rounded."""
-    level, rounding = np.quantile(scores, 1 - share), _ROUNDING * np.ptp(scores)
+    """A score with at most this share beyond it, between two examples."""
+    return between(scores, float(np.quantile(scores, 1 - share)))
+
+
+def between(scores: np.ndarray, level: float) -> float:
+    """Near a level, halfway between two examples, so that none changes sides by rounding; just there, beyond all."""
+    rounding = _ROUNDING * np.ptp(scores)
     is_beyond = scores > level + rounding
-    if not is_beyond.any():
+    if is_beyond.all() or not is_beyond.any():
         return float(level + rounding)
     return float((scores[~is_beyond].max() + scores[is_beyond].min()) / 2)
+
+
+def _spread(scores: np.ndarray) -> float:
+    return float(scores.std()) or 1.0
 
 
 def _standardised(ranks: np.ndarray) -> np.ndarray:

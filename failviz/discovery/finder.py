@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -83,11 +83,13 @@ class FailureFinder(SliceFinder):
     above 0.8, or the tenths that rank highest one above 0.5. Nothing is listed of which fewer than 8 members are found
     again.
 
-    A direction for which no hidden group draws the border is cut to the size at which cross-fitted errors change most.
-    It scores what it was fitted on higher, so the cut leaves more of the fit beyond it, and as many new examples as
-    were tested. Metadata are used where there are any, and losses where none is negative. A search looks at
-    20,000 examples of a class, or of all, at most, that of an SVM at 5,000, and then at more of the errors than
-    their share where these are rare. `weights` of the Evaluation are not used.
+    A direction for which no hidden group draws the border is cut to the size at which cross-fitted errors change most,
+    where searches that had not seen the examples had to be cut for that size. (In many dimensions a direction scores
+    what it was fitted on otherwise than new examples: more of the fit than of these may lie beyond the cut, or fewer.)
+    What is found again only without some of the thirds is counted, and tested, in these alone. Metadata are used where
+    there are any, and losses where none is negative. A search looks at 20,000 examples of a class, or of all, at most,
+    that of an SVM at 5,000, and then at more of the errors than their share where these are rare. `weights` of the
+    Evaluation are not used.
 
     Examples
     --------
@@ -258,12 +260,11 @@ class FailureFinder(SliceFinder):
 
     def _names(self, evaluation: Evaluation) -> list[str]:
         names: list[str] = []
-        given: Counter[str] = Counter()
         for one in self.candidates_:
             group = "all classes" if one.scope == "all" else evaluation.class_name(int(one.scope[1]))
             name = f"{group}: {one.name or 'hardest'}"
-            given[name] += 1
-            names.append(name if given[name] == 1 else f"{name}, {given[name]}")
+            numbered = (f"{name}, {number}" for number in count(2))
+            names.append(name if name not in names else next(other for other in numbered if other not in names))
         return names
 
 

@@ -183,7 +183,8 @@ def test_scores_never_read_the_outcome(finder, halves):
 def test_planted_failure_is_found_and_confirmed_on_unseen_rows(finder, halves):
     fitted = clone(finder).fit(halves[0])
     seeks_failure = not finder.get_params().get("flip", False)
-    assert (fitted.score(halves[1]) > 1.1) is seeks_failure
+    floor = 1.1 if finder.get_params().get("estimator") == "mlp" else 1.2  # a network of 12 features is no great ranker
+    assert (fitted.score(halves[1]) > floor) is seeks_failure
     verdicts = verify(fitted, halves[1])
     assert bool(verdicts.confirmed) is (seeks_failure and not finder.uses_outcome)
     with pytest.raises(ValueError, match="used to find"):
