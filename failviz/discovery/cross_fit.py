@@ -201,17 +201,17 @@ def _of_one(
 
 
 def cut_at(scores: np.ndarray, share: float) -> float:
-    """A score with at most this share beyond it, between two examples."""
+    """A score with at most this share beyond it, on which no example lies."""
     return between(scores, float(np.quantile(scores, 1 - share)))
 
 
 def between(scores: np.ndarray, level: float) -> float:
-    """Near a level, halfway between two examples, so that none changes sides by rounding; just there, beyond all."""
-    rounding = _ROUNDING * np.ptp(scores)
-    is_beyond = scores > level + rounding
-    if is_beyond.all() or not is_beyond.any():
-        return float(level + rounding)
-    return float((scores[~is_beyond].max() + scores[is_beyond].min()) / 2)
+    """The level itself, or where examples lie on it halfway to the next beyond: by rounding they would change sides."""
+    rounding = _ROUNDING * float(np.ptp(scores))
+    if not (np.abs(scores - level) <= rounding).any():
+        return float(level)
+    beyond = scores[scores > level + rounding]
+    return float((level + beyond.min()) / 2) if len(beyond) else float(level + 2 * rounding)
 
 
 def _spread(scores: np.ndarray) -> float:
