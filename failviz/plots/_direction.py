@@ -48,8 +48,7 @@ def direction(
     Raises
     ------
     TypeError, ValueError
-        When the slice belongs to another Evaluation, is not there, or has infinite scores in its scope, or when labels
-        or predictions are missing.
+        When the slice belongs to another Evaluation or is not there, or when labels or predictions are missing.
 
     Examples
     --------
@@ -70,7 +69,6 @@ def direction(
     scores, errors = one.scores[one.in_scope], evaluation.errors[one.in_scope]
     if not len(scores):
         return empty(ax, f"{one.name}: no examples in its scope")
-    _checks.finite(scores, f"scores of {one.name!r}")
     edges = np.histogram_bin_edges(scores, bins)
     ax = fitting_axes(ax, 4.0)
     entries = _draw(ax, scores, errors, edges)
