@@ -125,7 +125,7 @@ def probabilities(values: object, n: int, first_row: int = 0) -> np.ndarray:
         if len(off):
             raise ValueError(
                 f"probs must sum to one in every row (within 0.001), and row {start + off[0]} sums to "
-                f"{total[off[0]]:.4g}: pass softmax outputs, not logits."
+                f"{total[off[0]]:.4g}: pass softmax outputs of all classes, not logits."
             )
     return array if array.dtype == np.float32 else array.astype(np.float32)
 

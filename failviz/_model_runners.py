@@ -71,7 +71,8 @@ def runner_for(model: Any, *, hidden: bool | str, loss: Any, device: Any) -> Run
     if hasattr(model, "predict"):
         raise TypeError(f"a {type(model).__name__} gives no probabilities: fit it so that it has predict_proba.")
     raise TypeError(
-        f"model must be a torch module, an estimator with predict_proba or a callable, not {type(model).__name__}."
+        f"model must be a torch module, an estimator with predict_proba or a callable, not {type(model).__name__}: "
+        "evaluate takes the model first, then the data, evaluate(model, (X, y))."
     )
 
 

@@ -70,8 +70,8 @@ def merge_duplicates(slices: Sequence[Slice], above: float = 0.8) -> list[Slice]
         Those kept, as they were but for `method`, which names everyone who found it ("failure direction, spotlight"),
         `seen`, which holds what any of them has seen, and `stats["found_as"]`: the name that each gave it.
     """
-    _checks.fraction(above, "above")
     slices = _of_one(slices)
+    _checks.fraction(above, "above")
     jaccards = _jaccards(slices)
     groups: list[list[int]] = []
     for row in range(len(slices)):
@@ -118,11 +118,17 @@ def _jaccards(slices: list[Slice]) -> np.ndarray:
     return np.divide(common, either, out=np.ones_like(common), where=either > 0)
 
 
+def _instead_of(one: Any) -> str:
+    if isinstance(one, list | tuple):
+        return "join the lists, first.slices(evaluation) + second.slices(evaluation)"
+    return "give its slice, or verdicts.confirmed" if hasattr(one, "slice") else "give finder.slices(evaluation)"
+
+
 def _of_one(slices: Sequence[Slice]) -> list[Slice]:
     slices = list(slices) if isinstance(slices, Iterable) else [slices]
     for one in slices:
         if not isinstance(one, Slice):
-            raise TypeError(f"expected slices, not {type(one).__name__}: give finder.slices(evaluation).")
+            raise TypeError(f"expected slices, not {type(one).__name__}: {_instead_of(one)}.")
         if one.evaluation_hash != slices[0].evaluation_hash:
             raise ValueError(
                 f"slices {slices[0].name!r} and {one.name!r} belong to different Evaluations: take both on one."

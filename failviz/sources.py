@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+FEW_LEVELS = 64
+"""Largest number up to which an array that is not of bytes holds images of few levels, not dark pixels."""
 IMAGE_COLUMNS = ("image", "img", "pixel_values", "x")
 TEXT_COLUMNS = ("text", "sentence", "content", "review")
 
@@ -97,16 +99,30 @@ class Source:
 
 
 class ImageArray(Source):
-    """Images in one array: uint8 or float in [0, 1], (n, h, w), (n, h, w, 1|3|4) or (n, 1|3, h, w)."""
+    """Images in one array: pixels 0..255 or float in [0, 1], (n, h, w), (n, h, w, 1|3|4) or (n, 1|3, h, w).
+
+    Where no number is above 64, and some are above 1, the largest is taken for white: the digits of scikit-learn run
+    from 0 to 16, and would look black. (The largest is looked up in 256 images.)
+    """
 
     def __init__(self, images: np.ndarray):
         if images.ndim not in (3, 4):
             raise ValueError(f"an image array has shape (n, h, w) or (n, h, w, channels), not {images.shape}.")
         super().__init__(len(images))
         self._images = images
+        self._white = _white(images[:: max(1, len(images) // 256)])
 
     def _image(self, stored: int) -> Any:
-        return self._images[stored]
+        image = self._images[stored]
+        return image if self._white is None else image / self._white
+
+
+def _white(images: np.ndarray) -> float | None:
+    """What is white in images of few levels; None where 255, or 1, is."""
+    if images.dtype.kind not in "iuf" or images.size == 0:
+        return None
+    low, high = float(images.min()), float(images.max())
+    return high if low >= 0 and 1 < high <= FEW_LEVELS and images.dtype != np.uint8 else None
 
 
 class ImageFiles(Source):

@@ -104,5 +104,11 @@ def test_refusals_are_sentences(ev):
     for finder in (Spotlight(), [Spotlight()]):
         with pytest.raises(TypeError, match=r"not Spotlight: give finder.slices\(evaluation\)"):
             overlap(finder)
+    with pytest.raises(TypeError, match=r"not list: join the lists, first.slices\(evaluation\) \+ second"):
+        overlap([[group(ev, [1])], [group(ev, [2])]])
+    with pytest.raises(TypeError, match=r"not Verdict: give its slice, or verdicts.confirmed"):
+        merge_duplicates(verify(group(ev, range(20)), ev))
+    with pytest.raises(TypeError, match=r"not Spotlight: give finder.slices\(evaluation\)"):
+        merge_duplicates([Spotlight()], ev)
     with pytest.raises(ValueError, match="above must lie strictly between 0 and 1"):
         merge_duplicates([], above=1.0)

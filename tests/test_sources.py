@@ -55,6 +55,20 @@ def test_grey_and_normalised_images_can_be_seen():
     assert low < 60 and high > 190
 
 
+def test_images_of_few_levels_are_not_black():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits().images[:300]
+    for images in (digits, digits.astype(np.int64), digits.astype(np.float32)):
+        shown = np.asarray(as_source(images).image(3))
+        assert shown.max() >= 220 and shown.min() == 0
+        assert np.array_equal(shown, np.asarray(as_source(images).take([5, 3]).image(1)))
+    dark = (digits / 16 * 60).astype(np.uint8)  # bytes are pixels, however dark
+    assert np.asarray(as_source(dark).image(3)).max() <= 60
+    for images in (digits / 16, digits / 16 * 255):
+        assert np.asarray(as_source(images).image(3)).max() >= 220
+
+
 def test_exact_images_are_never_stretched():
     torch.manual_seed(0)
     normalised = torch.rand(2, 3, 5, 5) * 4.7 - 2.1

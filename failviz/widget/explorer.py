@@ -137,7 +137,9 @@ class Explorer(Commands, anywidget.AnyWidget):
         train: Evaluation | None = None,
     ):
         if not isinstance(evaluation, Evaluation):
-            raise TypeError(f"Explorer shows an Evaluation, not {type(evaluation).__name__}: see failviz.evaluate.")
+            raise TypeError(
+                f"Explorer shows an Evaluation, not {type(evaluation).__name__}: give it first, then the finders."
+            )
         n = evaluation.n_examples
         if n > _MOST_EXAMPLES:
             raise ValueError(
