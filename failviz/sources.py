@@ -70,7 +70,7 @@ class Source:
         """
         stored = self._stored(row)
         try:
-            return to_image(self._image(stored), exact=exact)
+            return to_image(self._image(stored) if exact else self._shown(stored), exact=exact)
         except Exception as error:  # any decoder, any data set: named, never fatal
             raise UnreadableExample(f"cannot read {self._describe(stored)}: {_reason(error)}") from error
 
@@ -94,6 +94,10 @@ class Source:
         """What `to_image` takes: a PIL image, an array or a tensor."""
         raise TypeError(f"a {type(self).__name__} has no images")
 
+    def _shown(self, stored: int) -> Any:
+        """The same for eyes, not for measuring."""
+        return self._image(stored)
+
     def _text(self, stored: int) -> str:
         raise TypeError(f"a {type(self).__name__} has no texts")
 
@@ -101,8 +105,8 @@ class Source:
 class ImageArray(Source):
     """Images in one array: pixels 0..255 or float in [0, 1], (n, h, w), (n, h, w, 1|3|4) or (n, 1|3, h, w).
 
-    Where no number is above 64, and some are above 1, the largest is taken for white: the digits of scikit-learn run
-    from 0 to 16, and would look black. (The largest is looked up in 256 images.)
+    Where no number is above 64, and some are above 1, the largest is shown as white: the digits of scikit-learn run
+    from 0 to 16, and would look black. (It is looked up in some 256 images; what is measured stays as it is.)
     """
 
     def __init__(self, images: np.ndarray):
@@ -113,8 +117,11 @@ class ImageArray(Source):
         self._white = _white(images[:: max(1, len(images) // 256)])
 
     def _image(self, stored: int) -> Any:
+        return self._images[stored]
+
+    def _shown(self, stored: int) -> Any:
         image = self._images[stored]
-        return image if self._white is None else image / self._white
+        return image if self._white is None else np.minimum(image / self._white, 1.0)
 
 
 def _white(images: np.ndarray) -> float | None:

@@ -63,6 +63,10 @@ def test_images_of_few_levels_are_not_black():
         shown = np.asarray(as_source(images).image(3))
         assert shown.max() >= 220 and shown.min() == 0
         assert np.array_equal(shown, np.asarray(as_source(images).take([5, 3]).image(1)))
+        assert np.asarray(as_source(images).image(3, exact=True)).max() <= 16  # what is measured is as it was
+    brighter = np.repeat(np.minimum(digits, 12), 2, axis=0)
+    brighter[599] = digits[3]  # of every second one the largest is looked up, and this is none of them
+    assert np.asarray(as_source(brighter).image(599)).max() == 255
     dark = (digits / 16 * 60).astype(np.uint8)  # bytes are pixels, however dark
     assert np.asarray(as_source(dark).image(3)).max() <= 60
     for images in (digits / 16, digits / 16 * 255):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from failviz.discovery.candidates import Candidate, placed
+from failviz.discovery.cross_fit import spread_of
 from failviz.evaluation import Evaluation
 
 
@@ -43,7 +44,7 @@ class Bordered:
         (scores, _), (_, of_group) = placed([candidate, group], scope, space)
         sides = [side if len(side) else scores for side in (scores[of_group < 0.5], scores[of_group >= 0.5])]
         middle = float(np.median(sides[0])), float(np.median(sides[1]))
-        return cls(candidate, group, middle=middle, spread=(_spread(sides[0]), _spread(sides[1])))
+        return cls(candidate, group, middle=middle, spread=(spread_of(sides[0]), spread_of(sides[1])))
 
     def _drawn(
         self, scores: np.ndarray, weights: np.ndarray, of_group: np.ndarray | None
@@ -56,11 +57,6 @@ class Bordered:
         heights = (scores - np.take(self.middle, inside)) / np.take(self.spread, inside)
         ranked = inside - 1 + (1 + heights / (1 + np.abs(heights))) / 2  # a unit for each side, at any height
         return ranked, inside.astype(np.float64)
-
-
-def _spread(scores: np.ndarray) -> float:
-    spread = float(scores.std())
-    return spread if spread > 1e-9 * float(np.abs(scores).max()) else 1.0  # what is left is rounding
 
 
 def drawn(bordered: Sequence[Bordered], view: Evaluation, space: str) -> list[tuple[np.ndarray, np.ndarray]]:

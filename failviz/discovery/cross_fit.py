@@ -162,7 +162,7 @@ class _Again:
         """Where to cut the scores of a search that has seen everything, for each of `SHARES`."""
         if self.places is None:
             return [cut_at(scores, share) for share in SHARES]
-        return [between(scores, level) for level in scores.mean() + self.places * _spread(scores)]
+        return [between(scores, level) for level in scores.mean() + self.places * spread_of(scores)]
 
 
 def _found_again(whole: Sequence[Placed], again: Sequence[Sequence[Placed]], parts: np.ndarray) -> list[_Again]:
@@ -196,7 +196,7 @@ def _of_one(
             is_member[held_out] = found.is_member[held_out]
         else:
             cuts, seen = np.array([cut_at(scores, share) for share in SHARES]), found.scores[~held_out]
-            places.append((cuts - seen.mean()) / _spread(seen))
+            places.append((cuts - seen.mean()) / spread_of(seen))
     return _Again(heights, is_member, np.mean(places, axis=0) if places else None)
 
 
@@ -214,8 +214,10 @@ def between(scores: np.ndarray, level: float) -> float:
     return float((level + beyond.min()) / 2) if len(beyond) else float(level + 2 * rounding)
 
 
-def _spread(scores: np.ndarray) -> float:
-    return float(scores.std()) or 1.0
+def spread_of(scores: np.ndarray) -> float:
+    """Their standard deviation; 1 where it is but rounding."""
+    spread = float(scores.std())
+    return spread if spread > _ROUNDING * float(np.abs(scores).max()) else 1.0
 
 
 def _standardised(ranks: np.ndarray) -> np.ndarray:
