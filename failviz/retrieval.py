@@ -108,7 +108,7 @@ def retrieve(
     >>> retrieve("a red dress", pictures, Colours(), size=2).members.tolist()
     ['0', '3']
     """
-    embeddings = _embeddings(evaluation, encoder, space)
+    embeddings = embeddings_for(evaluation, encoder, space, by="retrieve")
     if for_slice is not None and not isinstance(for_slice, Slice):
         raise TypeError(f"for_slice must be a Slice, not {type(for_slice).__name__}.")
     if for_slice is not None and scope is not None:
@@ -142,9 +142,10 @@ def retrieve(
     )
 
 
-def _embeddings(evaluation: Evaluation, encoder: TextEncoder, space: str | None) -> np.ndarray:
+def embeddings_for(evaluation: Evaluation, encoder: TextEncoder, space: str | None, *, by: str) -> np.ndarray:
+    """The space (n, d) that an encoder of texts made, or a refusal in words."""
     if not hasattr(encoder, "encode_texts"):
-        raise TypeError(f"retrieve needs an encoder of texts, as OpenClip is, not {type(encoder).__name__}.")
+        raise TypeError(f"{by} needs an encoder of texts, as OpenClip is, not {type(encoder).__name__}.")
     name = getattr(encoder, "name", "") if space is None else space
     if name not in evaluation.spaces:
         raise ValueError(

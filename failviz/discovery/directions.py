@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from failviz import _checks
 from failviz._parallel import parallel_map
@@ -26,6 +27,7 @@ METHOD = "failure direction"
 LARGEST_C = 1000.0
 C_GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 MOST_DIRECTIONS = 4
+CENTRES = ("difference", "paper")
 
 
 class FailureDirections(SliceFinder):
@@ -192,6 +194,35 @@ class FailureDirections(SliceFinder):
                 for column in columns:
                     decision[rows, column] = self._scorers[column](whitened) if len(rows) else 0.0
         return decision
+
+    def score_differences(self, differences: np.ndarray, *, centre: str = "difference") -> np.ndarray:
+        """How much a change of the embedding, as from one text to another, leads toward failure.
+
+        Parameters
+        ----------
+        differences : array (m, d)
+            Between two embeddings of the finder's space each.
+        centre : "difference" or "paper"
+            "difference" whitens without subtracting a mean, as a difference has none left. "paper" subtracts the mean
+            of the *images* from the difference all the same, as the reference code does: that moves every one by the
+            same vector before lengths become one, and so changes their order.
+
+        Returns
+        -------
+        float64 (m, k)
+            One column per direction of `order_`, larger = toward failure (the paper's sign is the opposite).
+        """
+        check_is_fitted(self)
+        rows = _checks.finite(_checks.numeric(differences, "differences"), "differences").astype(np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
+            raise ValueError(f"differences must have shape (m, {self.n_features_in_}) as the fit, not {rows.shape}.")
+        if centre not in CENTRES:
+            raise ValueError(f'centre must be "difference" or "paper", not {centre!r}.')
+        whitened = self._whitening.of_differences(rows) if centre == "difference" else self._whitening(rows)
+        scores = np.empty((len(rows), len(self._scorers)))
+        for column, scorer in enumerate(self._scorers):
+            scores[:, column] = scorer(whitened)
+        return scores
 
     def slices(self, evaluation: Evaluation) -> list[Slice]:
         """One Slice per direction, most important first; weight 1 where the score is positive.

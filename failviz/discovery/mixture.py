@@ -79,7 +79,7 @@ class ErrorMixture(SliceFinder):
     A mixture is fitted to embeddings, labels and predictions together, so that each of its components is a
     region of the space with one kind of outcome: *boots taken for sandals*. The slices are the components in
     which predictions differ most from labels. On any data, membership is the posterior P(s|z) from the
-    embedding alone. **Larger score = more likely to fail.**
+    embedding alone. **Larger score = more likely to fail.** `captions.describe` says them in words as the paper does.
 
     Parameters
     ----------

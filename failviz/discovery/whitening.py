@@ -56,9 +56,15 @@ class Whitening:
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
         """Whitened rows of unit length, float64 (n, d); a row without direction stays 0."""
-        rows = embeddings
+        return self._applied(embeddings, self.mean)
+
+    def of_differences(self, differences: np.ndarray) -> np.ndarray:
+        """Differences between embeddings (m, d), whitened to unit rows: what is subtracted from both ends cancels."""
+        return self._applied(differences, np.zeros_like(self.mean))
+
+    def _applied(self, rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
         for _ in range(self.passes):
-            rows = rows - self.mean
+            rows = rows - mean
             rows /= self.scale
             length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
             rows /= np.where(length > 0, length, 1.0)[:, None]
