@@ -33,7 +33,7 @@ _HOME = {
     "retrieve": "retrieval",
     "verify": "verification",
 }
-_SUBPACKAGES = ("datasets", "encoders", "interventions", "plots", "sources")
+_SUBPACKAGES = ("captions", "datasets", "encoders", "interventions", "plots", "saliency", "sources")
 
 __all__ = [
     "Annotations",
@@ -50,6 +50,7 @@ __all__ = [
     "Slice",
     "SliceLine",
     "Spotlight",
+    "captions",
     "compare",
     "datasets",
     "encoders",
@@ -60,12 +61,13 @@ __all__ = [
     "plots",
     "retrain",
     "retrieve",
+    "saliency",
     "sources",
     "verify",
 ]
 
 if TYPE_CHECKING:
-    from failviz import datasets, encoders, interventions, plots, sources
+    from failviz import captions, datasets, encoders, interventions, plots, saliency, sources
     from failviz.agreement import merge_duplicates, overlap
     from failviz.annotations import Annotations
     from failviz.discovery import (

@@ -36,7 +36,7 @@ LAYERS = [
     {"widget", "report", "cli", "__main__"},
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
-TORCH = {"encoders", "datasets", "inference", "_data_items", "_model_runners", "_model_state"}
+TORCH = {"saliency", "encoders", "datasets", "inference", "_data_items", "_model_runners", "_model_state"}
 TORCH_FILES = {"training.py", "_training_data.py", "_checkpoint.py", "_learner.py", "_descent.py"}  # of interventions/
 WIDGET_PACKAGES = {"anywidget", "ipywidgets", "traitlets"}
 

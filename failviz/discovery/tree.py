@@ -42,7 +42,7 @@ class FailureTree(SliceFinder):
         Splits on the way to a leaf, the most conditions that a rule has.
     space : str or None
         Embedding space; None = the first. The paper takes the last layer of another, adversarially robust
-        network, whose features look like something to people.
+        network, whose features look like something to people: `failviz.saliency` shows what.
     random_state : int, RandomState or None
         Of the estimate of information and of ties between splits. An int is used as it is in every group, so
         that 0 repeats the paper.

@@ -7,6 +7,7 @@ matplotlib is touched.
 
 from failviz.plots._comparison import comparison
 from failviz.plots._direction import direction
+from failviz.plots._heat_map import heat_map
 from failviz.plots._ink import BLUE, GREY, VERMILION
 from failviz.plots._overlaps import overlap_matrix
 from failviz.plots._precision import precision_curve
@@ -21,6 +22,7 @@ __all__ = [
     "comparison",
     "direction",
     "error_rates",
+    "heat_map",
     "overlap_matrix",
     "precision_curve",
     "spotlight",
