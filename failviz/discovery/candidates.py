@@ -32,8 +32,10 @@ MOST_GROUPS = 12
 """Hidden groups that one scope may propose."""
 MOST_ROWS, MOST_SVM_ROWS = 20_000, 5_000
 """That a search, and one for directions of the SVM, looks at within one scope; what it proposes is judged on all."""
-SVM_DIVISIONS, DIVISIONS = range(1, 4), range(1, MOST_DIRECTIONS + 1)
-"""Into how many groups errors are divided, each with a direction of the SVM, or a discriminant, of its own."""
+DIVISIONS = range(1, MOST_DIRECTIONS + 1)
+"""Into how many groups errors are divided, each with a direction of the SVM, and a discriminant, of its own."""
+ERRORS_FOR_FOUR = 600
+"""Below which the SVM divides errors into three at most: a fourth direction of few errors displaces better ones."""
 _TOP_SHARES = (0.1, 0.2, 0.35)
 _RARE = 0.1
 MAX_CATEGORIES = 50
@@ -202,7 +204,8 @@ def _finders(view: Evaluation, space: str, seed: int, *, spans_classes: bool) ->
     finders: list[SliceFinder] = [
         FailureTree(group_by="label", max_depth=2, n_features=None, **common),
     ]
-    finders += [FailureDirections(n_directions=n, **common) for n in SVM_DIVISIONS]
+    divisions = DIVISIONS if view.errors.sum() >= ERRORS_FOR_FOUR else DIVISIONS[:-1]
+    finders += [FailureDirections(n_directions=n, **common) for n in divisions]
     if spans_classes:
         finders.append(ErrorMixture(**common))
         if view.losses is not None and view.losses.min() >= 0:

@@ -30,8 +30,9 @@ ENOUGH = 8
 class FailureFinder(SliceFinder):
     """Find where the model fails, by several methods at once, and stop where there is nothing more.
 
-    Within each class, and over all of them, failure directions (one to three of an SVM, one to four discriminants),
-    trees and metadata rules propose where failures might lie; over all, spotlights and an error mixture do too. From
+    Within each class, and over all of them, failure directions (one to four of an SVM, where errors are few to three;
+    one to four discriminants), trees and metadata rules propose where failures might lie; over all, spotlights and an
+    error mixture do too. From
     what they propose hidden groups are grown: clouds of examples that are wrong more often, whether or not each of them
     is (`hidden_groups.py`). Every candidate is looked for again without each third of the data and judged on that
     third. They are then taken one by one: the worth of a candidate is how sure and how bad it is, among examples that
