@@ -114,13 +114,17 @@ class Verdicts(Sequence[Verdict]):
     p_any : float
         The chance that the clearest slice would look so clear if no slice were worse than its scope (permutation test
         of the smallest p-value); NaN where `verify` was not asked for it (`n_permutations=`) and in parts of the list.
+    q : float
+        Of the slices confirmed, the share that is expected to be chance, at most; NaN where nothing was tested and in
+        parts of the list, for which it does not hold.
     """
 
-    def __init__(self, verdicts: Iterable[Verdict], p_any: float = math.nan):
+    def __init__(self, verdicts: Iterable[Verdict], p_any: float = math.nan, q: float = math.nan):
         self._verdicts = tuple(verdicts)
         if self._by_loss and any(not math.isnan(v.error_rate) for v in self):
             raise ValueError("verdicts on losses and verdicts on errors do not stand in one table.")
         self.p_any = p_any
+        self.q = q
 
     @overload
     def __getitem__(self, index: int) -> Verdict: ...
@@ -194,8 +198,17 @@ class Verdicts(Sequence[Verdict]):
         return ["" if math.isnan(v.stability) else percent(v.stability) for v in self]
 
     @property
-    def _cautions(self) -> list[str]:
-        return sorted({v.caution for v in self if v.caution})
+    def _notes(self) -> list[str]:
+        """What the words of the table mean, and what to keep in mind."""
+        notes = []
+        if not math.isnan(self.q) and any(v.confirmed for v in self):
+            notes.append(f"of all slices confirmed, at most {percent(self.q)} are expected to be chance")
+        if any(v.words.startswith("needs") and not v.by_loss for v in self):
+            notes.append(
+                "needs about N more: with so many more members, a slice that is as much worse as this one looks (or 10 "
+                "points worse, where it looks less) would be confirmed four times in five"
+            )
+        return notes + _together(v.caution for v in self)
 
     @property
     def _at_all(self) -> list[str]:
@@ -207,15 +220,33 @@ class Verdicts(Sequence[Verdict]):
     def __repr__(self) -> str:
         if not self._verdicts:
             return "no slices"
-        notes = [f"note: {caution}" for caution in self._cautions]
+        notes = [f"note: {words}" for words in self._notes]
         return "\n".join([*self._at_all, self._readable().to_string(index=False), *notes])
 
     def _repr_html_(self) -> str:
         if not self._verdicts:
             return "<p>no slices</p>"
         first = "".join(f"<p>{words}</p>" for words in self._at_all)
-        notes = "".join(f"<p><small>Note: {caution}.</small></p>" for caution in self._cautions)
+        notes = "".join(f"<p><small>Note: {words}.</small></p>" for words in self._notes)
         return first + self._readable().to_html(index=False, border=0, escape=True) + notes
+
+
+def _together(cautions: Iterable[str]) -> list[str]:
+    """Each caution once: of those that differ in their first number alone, one from the smallest to the largest."""
+    numbers: dict[str, list[int]] = {}
+    for caution in filter(None, cautions):
+        for part in caution.split("; "):
+            first, _, rest = part.partition(" ")
+            count = first.replace(",", "")
+            if count.isdigit():
+                numbers.setdefault(rest, []).append(int(count))
+            else:
+                numbers.setdefault(part, [])
+    told = []
+    for words, counts in sorted(numbers.items()):
+        ends = [f"{number:,}" for number in sorted({min(counts), max(counts)})] if counts else []
+        told.append(f"{' to '.join(ends)} {words}".lstrip())
+    return told
 
 
 def _with_interval(verdict: Verdict) -> str:

@@ -185,6 +185,7 @@ def verify(
             for i, m in enumerate(measured)
         ),
         p_any=any_failure(worth_it, evaluation, n_permutations, random_state) if n_permutations else math.nan,
+        q=q,
     )
 
 

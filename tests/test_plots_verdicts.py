@@ -113,3 +113,11 @@ def test_other_things_are_refused(judged):
     for wrong, came in ((slices, "a list of Slice"), (slices[0], "Slice"), ("bad", "str"), (None, "NoneType")):
         with pytest.raises(TypeError, match=f"takes Verdicts, as verify gives them, not {came}"):
             plots.error_rates(wrong, Figure().subplots())
+
+
+def test_slices_that_two_methods_call_alike_are_told_apart(judged):
+    ev, slices = judged
+    twin = replace(slices[2], name="bad", method="another")
+    ax = plots.error_rates(verify([slices[0], twin, slices[1]], ev), Figure().subplots())
+    names = [label.get_text().split("  (")[0] for label in ax.get_yticklabels()]
+    assert names == ["bad, test", "bad, another", "small"]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -5,6 +7,7 @@ from failviz import Evaluation, FailureDirections, Slice, verify
 from failviz._fingerprints import recognised
 from failviz._statistics import stratified_hypergeometric
 from failviz.discovery.base import SliceFinder
+from failviz.verdicts import Verdicts
 from failviz.verification import GAP_WORTH_FINDING, measure, share_seen
 
 
@@ -341,3 +344,25 @@ def test_taking_every_row_changes_nothing():
     assert whole.hash == ev.hash and ev.take([1, 0, 2]).hash != ev.take([0, 1, 2]).hash
     one = group(ev, ev.labels == 1)
     assert verify(one, whole)[0].n == 300
+
+
+def test_the_table_says_what_its_words_mean():
+    wrong = (np.arange(300) < 40) | (np.arange(300) % 12 == 0)
+    ev = Evaluation(np.eye(300), labels=np.zeros(300), predictions=wrong)
+    small = np.isin(np.arange(300), [60, 61, 62, 72, 84, 85, 86])
+    verdicts = verify([group(ev, np.arange(300) < 30), group(ev, small)], ev, q=0.05)
+    assert [one.confirmed for one in verdicts] == [True, False] and verdicts[1].needs and verdicts.q == 0.05
+    for shown in (repr(verdicts), verdicts._repr_html_()):
+        assert "at most 5% are expected to be chance" in shown and "confirmed four times in five" in shown
+    assert np.isnan(verdicts[:1].q) and "expected to be chance" not in repr(verdicts[:1])
+    assert "four times in five" not in repr(verdicts[:1])
+
+
+def test_cautions_that_differ_in_a_number_are_said_once():
+    ev = Evaluation(np.eye(10), labels=np.zeros(10), predictions=np.arange(10) < 5)
+    verdict = verify(group(ev, np.arange(10) < 6), ev)[0]
+    many = [
+        replace(verdict, caution=words)
+        for words in ("1,200 examples are left out; cross-fitted", "18 examples are left out; cross-fitted", "odd")
+    ]
+    assert Verdicts(many)._notes == ["cross-fitted", "18 to 1,200 examples are left out", "odd"]

@@ -68,7 +68,7 @@ def error_rates(verdicts: Sequence[Verdict], ax: Axes | None = None, *, shrunken
     ax = fitting_axes(ax, 1.1 + _ROW_INCHES * len(rows))
     for y, verdict in enumerate(rows):
         _draw(ax, verdict, y, shrunken)
-    name_rows(ax, [beside_row(one.slice.name, f"(n = {one.n:,})") for one in rows])
+    name_rows(ax, [beside_row(name, f"(n = {one.n:,})") for name, one in zip(_names(rows), rows, strict=True)])
     _set_rate_axis(ax, rows)
     make_readable(ax)
     _add_words(ax, rows)
@@ -88,6 +88,16 @@ def _checked(verdicts: Any) -> list[Verdict]:
             return list(verdicts)
         came = f"a {came} of {wrong[0]}"
     raise TypeError(f"plots.error_rates takes Verdicts, as verify gives them, not {came}.")
+
+
+def _names(rows: list[Verdict]) -> list[str]:
+    """What the slices are called; those that several methods call alike with the method."""
+    methods: dict[str, set[str]] = {}
+    for one in rows:
+        methods.setdefault(one.slice.name, set()).add(one.slice.method)
+    return [
+        f"{one.slice.name}, {one.slice.method}" if len(methods[one.slice.name]) > 1 else one.slice.name for one in rows
+    ]
 
 
 def _kind(verdict: Verdict) -> str:
