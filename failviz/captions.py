@@ -9,8 +9,8 @@ section 5). A caption is a guess: `retrieve` and `verify` put it to the test on 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from failviz import _checks
-from failviz.discovery.base import SliceFinder
 from failviz.discovery.directions import CENTRES, FailureDirections
 from failviz.evaluation import Evaluation
-from failviz.retrieval import REFERENCE, TextEncoder, embeddings_for
-from failviz.slices import Scope, Slice
+from failviz.retrieval import REFERENCE, TextEncoder, embeddings_for, spelt
+from failviz.slices import Slice, scope_mask
+from failviz.verification import slices_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 Vocabulary: TypeAlias = "Callable[[str], Sequence[str]] | Mapping[str, Sequence[str]] | Sequence[str]"
 """Captions of a class by its name; or the same captions for every class, {class} standing for its name."""
 
-_Told: TypeAlias = tuple[list[str], np.ndarray, np.ndarray]
+_Told: TypeAlias = "tuple[list[str], np.ndarray | None, np.ndarray]"
 
 WORDS = Path(__file__).with_name("caption_words.json")
-_SAME = 1e-6  # of the length of the reference: rounding
+_SAME = 1e-3  # of the length of the reference: rounding in half precision
 
 
 def grammar(
@@ -77,25 +77,25 @@ def grammar(
     after += known["phrases"].get(class_name.lower(), []) if phrases is None else _words(phrases, "phrases")
     names = [class_name] if nouns is None else _words(nouns, "nouns")
     made = sorted(product(names, before, after), key=lambda one: (bool(one[1]) + bool(one[2]), bool(one[2])))
-    return list(dict.fromkeys(_spelt(known["form"].format(noun=n, adjective=a, place=p)) for n, a, p in made))
+    return list(dict.fromkeys(spelt(known["form"].format(noun=n, adjective=a, place=p)) for n, a, p in made))
 
 
 def describe(
-    found: SliceFinder | Slice | Sequence[Slice],
+    found: Any,
     evaluation: Evaluation,
     encoder: TextEncoder,
     vocabulary: Vocabulary = grammar,
     *,
     top: int = 5,
     centre: str = "difference",
-    reference: str = REFERENCE,
+    reference: str | None = REFERENCE,
     space: str | None = None,
 ) -> pd.DataFrame:
     """The captions that say best what a slice is about, best first.
 
     Parameters
     ----------
-    found : fitted finder, Slice, or list of Slices
+    found : fitted finder, Slice, Verdicts, or a sequence of these
         Fitted `FailureDirections` are described by their directions, everything else by the examples that slices hold.
         Slices must belong to `evaluation`.
     evaluation : Evaluation
@@ -106,21 +106,24 @@ def describe(
         Captions of a class by its name, such as `grammar` gives them; or one list for all, in which {class} stands for
         the name. Default `grammar`.
     top : int, default 5
-        Captions per slice.
+        Captions per slice, at most.
     centre : "difference" or "paper"
         Of failure directions: see `FailureDirections.score_differences`.
-    reference : str
-        What a caption is compared with. One that means the same to the encoder is left out, as are further ones that
-        mean the same as another.
+    reference : str or None
+        What a caption is compared with; {class} stands for the name of the class, and such a reference is used where
+        there is one. Captions that mean the same to the encoder, within 0.1%, are left out, as are further ones that
+        mean the same as another. None = nothing, which directions do not allow.
     space : str, optional
         Default: the space named as the encoder.
 
     Returns
     -------
     pandas.DataFrame
-        Columns slice (its name), caption, score (float64, larger = says more about the failure). Along a direction the
-        score is its decision value. Else it is, in unit vectors, (caption - reference) . (mean of the slice - mean of
-        its modal class), means weighted by membership; without labels, the mean of its scope. Empty slices have none.
+        Columns number (of the slice, from 0, as they come), slice (its name), caption, score (float64). Along a
+        direction the score is its decision value, in which only the order of captions means anything. Else it is, in
+        unit vectors, (caption - reference) . (mean of the slice - mean of its modal class), means weighted by
+        membership; without labels, the mean of its scope. Above 0 the members have more of it than the class. Empty
+        slices have no captions.
 
     Raises
     ------
@@ -150,56 +153,68 @@ def describe(
     if centre not in CENTRES:
         raise ValueError(f'centre must be "difference" or "paper", not {centre!r}.')
     embeddings = embeddings_for(evaluation, encoder, space, by="describe")
-    slices = _slices(found, evaluation)
-    if isinstance(found, FailureDirections) and found.space_ != (encoder.name if space is None else space):
-        raise ValueError(
-            f"these directions live in the space {found.space_!r}, where this encoder knows no words: "
-            f"fit FailureDirections(space={encoder.name!r})."
-        )
+    place = getattr(encoder, "name", "") if space is None else space
     told: dict[str | None, _Told] = {}
     rows = []
-    for column, one in enumerate(slices):
-        if not isinstance(found, FailureDirections) and not one.weights.any():
-            continue
+    for number, (one, added) in enumerate(_subjects(found, evaluation, place, centre)):
         subject = _modal_class(one, evaluation)
-        name = None if subject is None else evaluation.class_name(subject)
+        name = None if subject is None or evaluation.class_names is None else evaluation.class_names[subject]
+        if added is None and not one.weights.any():
+            continue
         if name not in told:
             told[name] = _told(name, vocabulary, reference, encoder, embeddings.shape[1])
         captions, differences, units = told[name]
-        if isinstance(found, FailureDirections):
-            scores = found.score_differences(differences, centre=centre)[:, column]
-        else:
+        if added is None:
             scores = units @ _contrast(embeddings, one, subject, evaluation)
+        else:
+            if differences is None:
+                raise ValueError(
+                    f"a direction says what to change, so captions of {one.name!r} need a reference that fits all of "
+                    'them: give reference=, such as "a photo".'
+                )
+            scores = added(differences)
         best = np.argsort(-scores, kind="stable")[:top]
-        rows += [(one.name, captions[number], float(scores[number])) for number in best]
-    return pd.DataFrame(rows, columns=["slice", "caption", "score"])
+        rows += [(number, one.name, captions[which], float(scores[which])) for which in best]
+    return pd.DataFrame(rows, columns=["number", "slice", "caption", "score"])
 
 
-def _slices(found: Any, evaluation: Evaluation) -> list[Slice]:
-    if isinstance(found, SliceFinder):
-        return found.slices(evaluation)
-    slices = [found] if isinstance(found, Slice) else list(found) if isinstance(found, Sequence) else [found]
-    for one in slices:
-        if not isinstance(one, Slice):
-            raise TypeError(f"describe takes a fitted finder, a Slice or a list of Slices, not {type(one).__name__}.")
-        if one.evaluation_hash != evaluation.hash:
-            raise ValueError(f"the slice {one.name!r} belongs to another Evaluation: take finder.slices(evaluation).")
-    return slices
+def _subjects(
+    found: Any, evaluation: Evaluation, space: str, centre: str
+) -> Iterator[tuple[Slice, Callable[[np.ndarray], np.ndarray] | None]]:
+    """Each slice, and where it has a direction what scores changes (m, d) along it."""
+    if isinstance(found, Sequence) and not isinstance(found, str):
+        for one in found:
+            yield from _subjects(one, evaluation, space, centre)
+        return
+    slices = slices_of(found, evaluation)
+    if not isinstance(found, FailureDirections):
+        yield from ((one, None) for one in slices)
+        return
+    if found.space_ != space:
+        raise ValueError(
+            f"these directions live in the space {found.space_!r}, where this encoder knows no words: "
+            f"fit FailureDirections(space={space!r})."
+        )
+    for column, one in enumerate(slices):
+        yield one, partial(_along, found, column, centre)
+
+
+def _along(finder: FailureDirections, column: int, centre: str, differences: np.ndarray) -> np.ndarray:
+    return finder.score_differences(differences, centre=centre)[:, column]
 
 
 def _modal_class(one: Slice, evaluation: Evaluation) -> int | None:
     """The class that most of the slice is labelled as, by weight; of an empty slice that of its scope."""
-    if evaluation.labels is None or not one.weights.any():
-        return None if isinstance(one.scope, str) else one.scope[1]
     if not isinstance(one.scope, str) and one.scope[0] == "label":
         return one.scope[1]
+    if evaluation.labels is None or not one.weights.any():
+        return None
     return int(np.bincount(evaluation.labels, weights=one.weights).argmax())
 
 
 def _contrast(embeddings: np.ndarray, one: Slice, subject: int | None, evaluation: Evaluation) -> np.ndarray:
-    """Mean of the slice less that of its modal class, of unit rows, float64 (d,)."""
-    scope: Scope = one.scope if subject is None or evaluation.labels is None else ("label", subject)
-    whole = one.in_scope if scope == one.scope else evaluation.labels == subject
+    """Mean of the slice less that of its modal class (of its scope, where labels are missing), of unit rows, (d,)."""
+    whole = scope_mask(one.scope, evaluation) if subject is None else evaluation.labels == subject
     return _mean(embeddings, one.weights) - _mean(embeddings, np.asarray(whole, dtype=np.float64))
 
 
@@ -212,39 +227,54 @@ def _mean(embeddings: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return total / weights.sum()
 
 
-def _told(name: str | None, vocabulary: Vocabulary, reference: str, encoder: TextEncoder, d: int) -> _Told:
+def _told(name: str | None, vocabulary: Vocabulary, reference: str | None, encoder: TextEncoder, d: int) -> _Told:
     """Captions of a class that differ from the reference and from one another, and what each adds to it (m, d): as the
-    encoder says it, and between unit vectors."""
-    captions = _captions_of(name, vocabulary)
-    texts = [_named(reference, name), *captions]
-    vectors = np.asarray(encoder.encode_texts(texts), dtype=np.float64)
-    if vectors.shape != (len(texts), d):
-        raise ValueError(
-            f"the encoder gives texts the shape {vectors.shape}, and the space has {d} dimensions: use the "
-            "encoder that made the space."
-        )
-    _checks.finite(vectors, "text embeddings")
+    encoder says it, where there is a reference, and between unit vectors."""
+    if reference is not None and "{class}" in reference:
+        reference = None if name is None else spelt(_named(reference, name))
+    captions = [one for one in _captions_of(name, vocabulary) if one != reference]
+    texts = captions if reference is None else [*captions, reference]
+    if not texts:
+        return [], np.empty((0, d)), np.empty((0, d))
+    vectors = _encoded(encoder, texts, d)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = vectors / np.where(lengths > 0, lengths, 1.0)
-    is_new = np.linalg.norm(vectors[1:] - vectors[0], axis=1) > _SAME * max(float(lengths[0, 0]), 1e-30)
-    first = np.zeros(len(captions), dtype=bool)
-    first[np.unique(vectors[1:], axis=0, return_index=True)[1]] = True
-    kept = np.flatnonzero(is_new & first & (lengths[1:, 0] > 0))
-    return [captions[number] for number in kept], (vectors[1:] - vectors[0])[kept], (units[1:] - units[0])[kept]
+    kept: list[int] = []
+    for number in np.flatnonzero(lengths[: len(captions), 0] > 0):
+        others = vectors[kept] if reference is None else vectors[[*kept, len(captions)]]
+        if (np.linalg.norm(others - vectors[number], axis=1) > _SAME * lengths[number]).all():
+            kept.append(int(number))
+    told = [captions[number] for number in kept]
+    if reference is None:
+        return told, None, units[kept]
+    return told, vectors[kept] - vectors[-1], units[kept] - units[-1]
+
+
+def _encoded(encoder: TextEncoder, texts: list[str], d: int) -> np.ndarray:
+    vectors = np.asarray(_checks.to_numpy(encoder.encode_texts(texts)), dtype=np.float64)
+    if vectors.shape != (len(texts), d):
+        raise ValueError(
+            f"the encoder gives {len(texts)} texts the shape {vectors.shape}, and the space has {d} dimensions: use "
+            "the encoder that made the space."
+        )
+    return _checks.finite(vectors, "text embeddings")
 
 
 def _captions_of(name: str | None, vocabulary: Vocabulary) -> list[str]:
+    """Each once."""
     if isinstance(vocabulary, str):
         raise TypeError(f"vocabulary must be a list of captions, and {vocabulary!r} is one: write [{vocabulary!r}].")
+    captions: Any = vocabulary
     if callable(vocabulary) or isinstance(vocabulary, Mapping):
         if name is None:
-            raise ValueError("this slice has no labels to name its class by: give vocabulary= as a list of captions.")
+            raise ValueError(
+                "there is no name of a class to make captions of: give the Evaluation labels and class_names=, or "
+                "vocabulary= as a list of captions."
+            )
         if isinstance(vocabulary, Mapping) and name not in vocabulary:
             raise ValueError(f"vocabulary has no captions of the class {name!r}, only of {', '.join(vocabulary)}.")
         captions = vocabulary(name) if callable(vocabulary) else vocabulary[name]
-    else:
-        captions = vocabulary
-    captions = [_named(one, name) for one in _words(captions, "vocabulary")]
+    captions = list(dict.fromkeys(_named(one, name) for one in _words(captions, "vocabulary")))
     if not captions:
         raise ValueError("vocabulary has no captions" + (f" of the class {name!r}." if name else "."))
     return captions
@@ -254,20 +284,16 @@ def _named(text: str, name: str | None) -> str:
     if "{class}" not in text:
         return text
     if name is None:
-        raise ValueError(f"{text!r} needs the name of a class, and this slice has none: say it without {{class}}.")
+        raise ValueError(f"{text!r} needs the name of a class, and there is none here: say it without {{class}}.")
     return text.replace("{class}", name)
 
 
-def _words(values: Sequence[str], name: str) -> list[str]:
-    if isinstance(values, str) or not all(isinstance(one, str) for one in values):
+def _words(values: Iterable[str], name: str) -> list[str]:
+    words = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
+    if words == [values] or not all(isinstance(one, str) for one in words):
         raise TypeError(f"{name} must be a list of texts, not {values!r}.")
-    return list(values)
+    return words
 
 
 def _with_none(words: Sequence[str]) -> list[str]:
     return list(words) if "" in words else ["", *words]
-
-
-def _spelt(text: str) -> str:
-    """Without gaps, and "an" before a vowel."""
-    return re.sub(r"\ba (?=[aeiou])", "an ", re.sub(r"\s+", " ", text).strip())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,12 @@ from failviz.slices import scope_mask, scope_named
 
 STEPS, STEP_LENGTH = 1000, 1.0
 """Of a feature attack, as published."""
+_BATCH = 64
+_UNRECORDED = (
+    "how the feature depends on the picture is not recorded: some part of the model, or transform=, runs under "
+    "torch.no_grad() or leaves torch."
+)
+_LARGEST_SCALE = 2**14  # which half precision can hold
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
@@ -80,15 +87,15 @@ def heat_map(
 ) -> np.ndarray:
     """Where in each picture a feature of the hidden layer is seen.
 
-    Maps of the last convolution are added up, each weighted by how much the feature grows with it (Grad-CAM; Selvaraju
-    et al. 2017, arXiv 1610.02391). Where the feature is the mean of one map, as in a ResNet, that is this map: the
-    class activation map of the paper.
+    The maps of a layer are added up, each weighted by how much the feature grows with it (Grad-CAM; Selvaraju et al.
+    2017, arXiv 1610.02391). Where the feature is the mean of one of these maps, as in a ResNet, that gives this map:
+    the class activation map of the paper.
 
     Parameters
     ----------
     model : torch.nn.Module
         In eval mode for the while; given back as it was.
-    images : float array or tensor (n, 3, h, w)
+    images : float array or tensor (n, c, h, w)
         As `transform`, or else the model, takes them.
     feature : int
         Its number in the hidden layer.
@@ -96,9 +103,10 @@ def heat_map(
         As in `evaluate`: True is the input of the last linear layer, a name the output of that layer, averaged over
         positions.
     layer : str, optional
-        Whose maps; default the last layer before `hidden` that gives maps and does not pool.
+        Whose maps; default the last module before the hidden layer that gives maps (n, c, h', w') or (n, h', w', c)
+        and does not pool. Name it where the model does more with the maps outside of its modules.
     transform : callable, optional
-        Tensor (n, 3, h, w) to what the model takes, such as a normalisation.
+        Tensor (n, c, h, w) to what the model takes, such as a normalisation.
 
     Returns
     -------
@@ -108,22 +116,30 @@ def heat_map(
     Raises
     ------
     ValueError, TypeError
-        For images of another shape, a feature or layer that is not there, and models without maps.
+        For images of another shape, a feature or layer that is not there, models without maps or without gradients.
     """
-    pictures = _pictures(images, model)
-    with at_work(model, home_of(model)), _watched(model, hidden, layer) as seen, torch.enable_grad():
-        values = _feature(model, pictures.requires_grad_(True), feature, seen, transform)
-        maps = seen.get("maps")
-        if maps is None:
-            said = f"the layer {layer!r} gives" if layer is not None else "no layer before the hidden one gives"
-            raise ValueError(f"{said} no maps (n, channels, h, w): a heat map needs a convolutional network.")
-        (gradient,) = torch.autograd.grad(values.sum(), maps, allow_unused=True)
-        if gradient is None:
-            raise ValueError(f"feature {feature} does not depend on the maps of {layer!r}: name an earlier layer.")
-        heat = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1, keepdim=True).clamp(min=0)
-        heat = F.interpolate(heat.detach().float(), size=pictures.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+    heats = []
+    with _at_work(model), _watched(model, hidden, layer) as seen:
+        for pictures in _pictures(images, model).split(_BATCH):
+            values = _feature(model, pictures.requires_grad_(True), feature, seen, transform)
+            if "maps" not in seen:
+                said = "no layer gives" if layer is None else f"the layer {layer!r} does not give"
+                raise ValueError(
+                    f"{said} maps (n, channels, h, w) on the way to the hidden layer: a heat map needs a convolutional "
+                    "network."
+                )
+            maps = seen["maps"]
+            (gradient,) = torch.autograd.grad(_raised(values, pictures), maps, allow_unused=True)
+            if gradient is None:
+                named = "that were found" if layer is None else f"of the layer {layer!r}"
+                raise ValueError(f"feature {feature} does not depend on the maps {named}: name an earlier layer=.")
+            gradient, maps = (_channels_first(one, pictures).float() for one in (gradient, maps.detach()))
+            heat = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1, keepdim=True)
+            size = tuple(pictures.shape[2:])
+            heats.append(F.interpolate(heat.clamp(min=0), size=size, mode="bilinear", align_corners=False)[:, 0].cpu())
+    heat = torch.cat(heats)
     highest = heat.amax(dim=(1, 2), keepdim=True)
-    shares: np.ndarray = (heat / torch.where(highest > 0, highest, torch.ones_like(highest))).cpu().numpy()
+    shares: np.ndarray = (heat / torch.where(highest > 0, highest, torch.ones_like(highest))).numpy()
     return shares
 
 
@@ -140,12 +156,12 @@ def feature_attack(
 ) -> np.ndarray:
     """Change pictures step by step so that they show more of a feature: what is drawn in is what the feature sees.
 
-    Gradient ascent on the picture, steps of one L2 length, colours clamped to [0, 1].
+    Gradient ascent on each picture, steps of one L2 length, colours clamped to [0, 1].
 
     Parameters
     ----------
     model, feature, hidden, transform : as in `heat_map`
-    images : float array or tensor (n, 3, h, w) in [0, 1]
+    images : float array or tensor (n, c, h, w) in [0, 1]
     n_steps : int, default 1000
     step_length : float, default 1
         L2 length of a step, in units of colour from 0 to 1. (The published ball of 500 around the picture never binds.)
@@ -153,7 +169,7 @@ def feature_attack(
 
     Returns
     -------
-    float32 array (n, 3, h, w) in [0, 1]
+    float32 array (n, c, h, w) in [0, 1]
         A picture in which nothing raises the feature (a ReLU that is shut has no gradient) stays as it is.
 
     Raises
@@ -162,28 +178,42 @@ def feature_attack(
         As `heat_map`, and for colours outside [0, 1].
     """
     _checks.whole_number(n_steps, "n_steps", least=1)
-    if not (isinstance(step_length, int | float) and not isinstance(step_length, bool) and 0 < step_length < np.inf):
+    if isinstance(step_length, bool) or not isinstance(step_length, Real) or not 0 < step_length < np.inf:
         raise ValueError(f"step_length must be a number above 0, not {step_length!r}.")
-    pictures = _pictures(images, model)
-    if pictures.min() < 0 or pictures.max() > 1:
-        raise ValueError(
-            f"colours must lie between 0 and 1, not {float(pictures.min()):.3g} to {float(pictures.max()):.3g}: give "
-            "pictures as they look, and a normalisation as transform=."
-        )
-    with at_work(model, home_of(model)), _watched(model, hidden, None) as seen, torch.enable_grad():
-        for _ in progress_bar(range(n_steps), desc="feature attack", enabled=progress):
-            values = _feature(model, pictures.requires_grad_(True), feature, seen, transform)
-            (gradient,) = torch.autograd.grad(values.sum(), pictures)
+    with _at_work(model), _watched(model, hidden, None) as seen:
+        everything = _pictures(images, model)
+        if everything.min() < 0 or everything.max() > 1:
+            raise ValueError(
+                "colours must lie between 0 and 1, and these go from "
+                f"{float(everything.min()):.3g} to {float(everything.max()):.3g}: give pictures as they look, and a "
+                "normalisation as transform=."
+            )
+        parts = list(everything.split(_BATCH))
+        for step in progress_bar(range(n_steps * len(parts)), desc="feature attack", enabled=progress):
+            pictures = parts[step // n_steps].requires_grad_(True)
+            values = _feature(model, pictures, feature, seen, transform)
+            (gradient,) = torch.autograd.grad(_raised(values, pictures), pictures, allow_unused=True)
+            if gradient is None:
+                raise ValueError(_UNRECORDED)
             length = gradient.flatten(1).norm(dim=1)[:, None, None, None]
-            step = step_length * gradient / torch.where(length > 0, length, torch.ones_like(length))
-            pictures = (pictures + step).clamp(0, 1).detach()
-    attacked: np.ndarray = pictures.float().cpu().numpy()
+            move = float(step_length) * gradient / torch.where(length > 0, length, torch.ones_like(length))
+            parts[step // n_steps] = (pictures + move).clamp(0, 1).detach()
+    attacked: np.ndarray = torch.cat(parts).cpu().numpy()
     return attacked
 
 
 @contextmanager
+def _at_work(model: torch.nn.Module) -> Iterator[None]:
+    """The model borrowed, and gradients taken, whatever the person's own cell has switched off."""
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"features are those of a torch module, and this is a {type(model).__name__}.")
+    with torch.inference_mode(False), torch.enable_grad(), at_work(model, home_of(model)):
+        yield
+
+
+@contextmanager
 def _watched(model: torch.nn.Module, hidden: bool | str, layer: str | None) -> Iterator[dict[str, torch.Tensor]]:
-    """What the next run of the model leaves: "hidden", and "maps", each as a tensor of the graph."""
+    """What the next run of the model leaves: "hidden", and the "maps" seen before it, each as a tensor of the graph."""
     modules = dict(model.named_modules())
     for name in (hidden, layer):
         if isinstance(name, str) and name not in modules:
@@ -193,26 +223,37 @@ def _watched(model: torch.nn.Module, hidden: bool | str, layer: str | None) -> I
         raise ValueError("hidden=False names no layer: a feature belongs to one.")
     seen: dict[str, torch.Tensor] = {}
 
-    def keep_maps(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, torch.Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
-            seen["maps"] = output
+    def note_pooled(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        seen["pooled"] = output
 
-    def keep_input(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        seen["hidden"] = inputs[0]
+    def keep_maps(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        if output is seen.get("pooled") or not _is_maps(output, seen["pictures"]):
+            return None
+        seen["latest"] = output
+        return output.clone()  # what comes next may change its input in place
+
+    def keep_hidden(rows: Any) -> None:
+        seen["hidden"] = rows
+        if "latest" in seen:
+            seen["maps"] = seen["latest"]
+
+    def keep_input(module: torch.nn.Module, inputs: tuple[Any, ...], given: dict[str, Any], output: Any) -> None:
+        keep_hidden(next((one for one in [*inputs, *given.values()] if isinstance(one, torch.Tensor)), None))
 
     def keep_output(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        seen["hidden"] = output[0] if isinstance(output, tuple) else output
+        keep_hidden(output[0] if isinstance(output, tuple) else output)
 
     handles = []
     try:
         for name, module in modules.items():
-            is_leaf = not any(True for _ in module.children())
-            if name == layer or (layer is None and is_leaf and "Pool" not in type(module).__name__ and name != hidden):
+            if layer is None and any(word in type(module).__name__ for word in ("Pool", "Dropout")):
+                handles.append(module.register_forward_hook(note_pooled))
+            elif layer is None or name == layer:
                 handles.append(module.register_forward_hook(keep_maps))
             if name == hidden:
                 handles.append(module.register_forward_hook(keep_output))
             elif hidden is True and isinstance(module, torch.nn.Linear):
-                handles.append(module.register_forward_hook(keep_input))
+                handles.append(module.register_forward_hook(keep_input, with_kwargs=True))
         yield seen
     finally:
         for handle in handles:
@@ -227,36 +268,57 @@ def _feature(
     seen: dict[str, torch.Tensor],
     transform: Transform | None,
 ) -> torch.Tensor:
-    """Values (n,) of one feature of the hidden layer."""
+    """Values (n,) of one feature of the hidden layer, of float32 pictures."""
     seen.clear()
-    model(pictures if transform is None else transform(pictures))
+    seen["pictures"] = pictures
+    given = pictures if transform is None else transform(pictures)
+    model(given.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), given.dtype)))
     rows = seen.get("hidden")
     if rows is None:
-        raise ValueError(
-            "the model ran no linear layer whose input is its hidden layer: name one, hidden='layer.name'."
-        )
+        raise ValueError("the model ran no linear layer to take the input of: name a layer, hidden='layer.name'.")
     rows = rows.mean(dim=(2, 3)) if rows.ndim == 4 else rows.mean(dim=1) if rows.ndim == 3 else rows
     if rows.ndim != 2 or len(rows) != len(pictures):
-        raise ValueError(
-            f"the hidden layer gives shape {tuple(rows.shape)} for {len(pictures)} pictures: name another."
-        )
-    return rows[:, _number(feature, rows.shape[1])]
+        raise ValueError(f"the hidden layer gives shape {tuple(rows.shape)} for {len(pictures)} pictures: name one.")
+    values = rows[:, _number(feature, rows.shape[1])]
+    if not values.requires_grad:
+        raise ValueError(_UNRECORDED)
+    return values
+
+
+def _raised(values: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """What to take gradients of: scaled, so that those of a mean over positions do not vanish in half precision."""
+    return values.float().sum() * min(_LARGEST_SCALE, pictures.shape[2:].numel())
+
+
+def _is_maps(output: Any, pictures: torch.Tensor) -> bool:
+    """Whether this has a value for each channel and place of the pictures, and more than one place."""
+    if not isinstance(output, torch.Tensor) or output.ndim != 4:
+        return False
+    maps = _channels_first(output, pictures)
+    return _is_alike(maps.shape[2:], pictures.shape[2:]) and maps.shape[2:].numel() > 1
+
+
+def _channels_first(maps: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    """Maps as (n, c, h, w): what has the proportions of the picture is not the channels."""
+    shape, size = maps.shape, pictures.shape[2:]
+    is_last = _is_alike(shape[1:3], size) and not _is_alike(shape[2:], size)
+    return maps.permute(0, 3, 1, 2) if is_last else maps
+
+
+def _is_alike(maps: torch.Size, pictures: torch.Size) -> bool:
+    """Whether (h', w') has the proportions of (h, w), within one place."""
+    return abs(maps[0] * pictures[1] - maps[1] * pictures[0]) <= max(pictures)
 
 
 def _pictures(images: Any, model: torch.nn.Module) -> torch.Tensor:
-    """A copy of the images, where the model is and in its precision."""
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"features are those of a torch module, and this is a {type(model).__name__}.")
-    found = images.detach() if isinstance(images, torch.Tensor) else torch.from_numpy(np.array(images))
-    if not found.is_floating_point() or found.ndim != 4 or found.shape[1] != 3 or len(found) == 0:
+    """A copy of the images, float32 where the model is."""
+    found = _checks.numeric(images, "images")
+    if not np.issubdtype(found.dtype, np.floating) or found.ndim != 4 or 0 in found.shape:
         raise ValueError(
-            f"images must be floats of shape (n, 3, h, w), not {str(found.dtype).removeprefix('torch.')} of "
-            f"{tuple(found.shape)}: pictures as bytes (n, h, w, 3) are images.transpose(0, 3, 1, 2) / 255."
+            f"images must be floats of shape (n, channels, h, w), not {found.dtype} of {found.shape}: pictures as "
+            "bytes (n, h, w, 3) are images.transpose(0, 3, 1, 2) / 255."
         )
-    if not bool(torch.isfinite(found).all()):
-        raise ValueError("images must be finite, and some colour is NaN or infinite.")
-    kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    return found.to(home_of(model), kind, copy=True)
+    return torch.tensor(_checks.finite(found, "images"), dtype=torch.float32, device=home_of(model))
 
 
 def _number(feature: Any, n_features: int) -> int:

@@ -13,6 +13,9 @@ from failviz.slices import Slice
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST = 5
+"""Members below which nothing is confirmed, however clear the test."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -202,8 +205,10 @@ class Verdicts(Sequence[Verdict]):
         """What the words of the table mean, and what to keep in mind."""
         notes = []
         if not math.isnan(self.q) and any(v.confirmed for v in self):
-            notes.append(f"of all slices confirmed, at most {percent(self.q)} are expected to be chance")
-        if any(v.words.startswith("needs") and not v.by_loss for v in self):
+            notes.append(f"of all slices confirmed, at most {100 * self.q:.3g}% are expected to be chance")
+        if any(v.words.startswith("needs") and v.n < FEWEST for v in self):
+            notes.append(f"slices with fewer than {FEWEST} members are never confirmed")
+        if any(v.words.startswith("needs") and v.n >= FEWEST for v in self):
             notes.append(
                 "needs about N more: with so many more members, a slice that is as much worse as this one looks (or 10 "
                 "points worse, where it looks less) would be confirmed four times in five"

@@ -23,7 +23,7 @@ from failviz.evaluation import Evaluation
 from failviz.permutation import any_failure
 from failviz.refitting import cross_fitted, stability
 from failviz.slices import Slice
-from failviz.verdicts import Verdict, Verdicts
+from failviz.verdicts import FEWEST, Verdict, Verdicts
 
 if TYPE_CHECKING:
     from failviz.discovery.base import SliceFinder
@@ -42,8 +42,6 @@ __all__ = [
     "verify",
 ]
 
-FEWEST = 5
-"""Members below which nothing is confirmed, however clear the test."""
 
 UNTOLD = "rows of this space repeat so often that whether the search saw these examples cannot be told"
 UNRECORDED = "which examples led to it is not recorded: a test only if it was not these"
@@ -185,7 +183,7 @@ def verify(
             for i, m in enumerate(measured)
         ),
         p_any=any_failure(worth_it, evaluation, n_permutations, random_state) if n_permutations else math.nan,
-        q=q,
+        q=q if testable.any() else math.nan,
     )
 
 

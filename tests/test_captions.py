@@ -12,7 +12,6 @@ from failviz import (
     Evaluation,
     FailureDirections,
     Slice,
-    captions,
     datasets,
     evaluate,
     retrieve,
@@ -221,19 +220,122 @@ def test_empty_slices_have_no_captions_and_a_class_without_new_words_neither():
     assert describe(nothing, ev, Words(), ["a sneaker on grass"]).empty
     finder = FailureDirections(random_state=0, progress=False).fit(ev)
     found = describe(finder, ev, Words(), ["a photo of a {class}"])
-    assert found.empty and list(found.columns) == ["slice", "caption", "score"]
+    assert found.empty and list(found.columns) == ["number", "slice", "caption", "score"]
+    network = FailureDirections(estimator="mlp", random_state=0, progress=False).fit(ev)
+    assert describe(network, ev, Words(), ["a photo of a {class}"]).empty
+    assert network.score_differences(np.zeros((0, 5))).shape == (0, len(network.order_))
+    assert len(describe(network, ev, Words(), ["a {class} on grass"])) == len(network.order_)
 
 
 def test_without_labels_a_slice_is_told_from_its_scope():
     ev, grass = pictures()
     bare = Evaluation({"words": ev.space("words")}, losses=np.ones(400))
     one = Slice.of(bare, scores=grass.astype(float), weights=grass.astype(float), scope="all", name="g", method="test")
-    found = describe(one, bare, Words(), ["grass photo", "snow photo"], reference="photo", top=1)
-    assert found["caption"].tolist() == ["grass photo"]
-    with pytest.raises(ValueError, match="list of captions"):
+    for reference in ("photo", None, "a photo of a {class}"):
+        found = describe(one, bare, Words(), ["grass photo", "snow photo"], reference=reference, top=1)
+        assert found["caption"].tolist() == ["grass photo"]
+    with pytest.raises(ValueError, match="no name of a class"):
         describe(one, bare, Words())
     with pytest.raises(ValueError, match="needs the name of a class"):
         describe(one, bare, Words(), ["a {class} on grass"], reference="photo")
+    unnamed = Evaluation({"words": ev.space("words")}, labels=ev.labels, predictions=ev.predictions)
+    finder = FailureDirections(random_state=0, progress=False).fit(unnamed)
+    with pytest.raises(ValueError, match="no name of a class"):
+        describe(finder, unnamed, Words())
+    with pytest.raises(ValueError, match="need a reference that fits all"):
+        describe(finder, unnamed, Words(), ["grass photo"])
+    assert len(describe(finder, unnamed, Words(), ["grass photo"], reference="photo")) == len(finder.order_)
+
+
+def test_a_predicted_class_is_described_beside_the_class_most_are_labelled_as():
+    """Most of what is taken for a boot, and wrongly, are sneakers."""
+    ev, _ = pictures()
+    member = (ev.predictions == 1) & (ev.labels == 0)
+    one = Slice.of(ev, scores=member * 1.0, weights=member * 1.0, scope=("prediction", 1), name="taken", method="test")
+    found = describe(one, ev, Words(), ["a {class} on grass", "a {class} on snow"], top=1)
+    assert found["caption"].tolist() == ["a sneaker on grass"]
+
+
+def test_several_finders_slices_and_verdicts_are_numbered_through():
+    ev, _ = pictures()
+    fresh, _ = pictures(seed=1)
+    finder = FailureDirections(random_state=0, progress=False).fit(ev)
+    slices, texts = finder.slices(fresh), ["a {class} on grass", "a {class} on snow"]
+    found = describe([finder, slices[0], verify(slices, fresh)], fresh, Words(), texts, top=1)
+    assert found["number"].tolist() == list(range(2 * len(slices) + 1))
+    assert found["slice"].tolist() == [one.name for one in [*slices, slices[0], *slices]]
+    alone = describe(finder, fresh, Words(), texts, top=1)
+    np.testing.assert_array_equal(found["score"][: len(slices)], alone["score"])
+    assert describe(slices[0], fresh, Words(), texts, top=1)["score"][0] == found["score"][len(slices)]
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-5])
+def test_what_differs_by_rounding_is_the_same(noise):
+    ev, _ = pictures()
+    rng = np.random.default_rng(0)
+
+    class Noisy(Words):
+        def encode_texts(self, texts):
+            return super().encode_texts(texts) * (1 + noise * rng.normal(size=(len(texts), 5)))
+
+    finder = FailureDirections(random_state=0, progress=False).fit(ev)
+    texts = [
+        "a photo of one {class}",
+        "a {class} on grass photo",
+        "on grass a {class} photo",
+        "a {class} on grass photo",
+    ]
+    found = describe(finder, ev, Noisy(), texts, top=9)
+    assert len(found) == len(finder.order_) and found["caption"].str.contains("on grass").all()
+
+
+def test_the_reference_is_spelt_as_captions_are():
+    """ "an ankle boot" is the plain class, not something about articles."""
+    ev, _ = pictures()
+    named = Evaluation(
+        {"words": ev.space("words")},
+        labels=ev.labels,
+        predictions=ev.predictions,
+        class_names=["sneaker", "Ankle boot"],
+    )
+    encoder = Words()
+    encoder.words = ("an", *Words.words[1:])
+    finder = FailureDirections(random_state=0, progress=False).fit(named)
+    found = describe(finder, named, encoder, lambda name: grammar(name, adjectives=[], places=["on grass"]), top=9)
+    assert set(found["caption"]) == {"a photo of a sneaker on grass", "a photo of an Ankle boot on grass"}
+    for word, article in {
+        "umbrella": "an",
+        "unicycle": "a",
+        "used car": "a",
+        "hourglass": "an",
+        "eucalyptus": "a",
+    }.items():
+        assert grammar(word, adjectives=[], places=[]) == [f"a photo of {article} {word}"]
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_dimensions_in_which_images_do_not_differ_say_nothing_at_any_scale(scale):
+    ev = clip_like()
+    texts, encoder = random_texts(48, 40, 3)
+
+    def told(k):
+        x = np.hstack([ev.space("clip"), np.ones((400, 24), np.float32)]) * np.float32(k)
+        data = Evaluation({"clip": x}, labels=ev.labels, predictions=ev.predictions, class_names=["cat", "dog"])
+        scaled = Table({text: k * vector for text, vector in encoder.vectors.items()})
+        return describe(FailureDirections(random_state=0, progress=False).fit(data), data, scaled, texts, top=40)
+
+    plain, other = told(1.0), told(scale)
+    assert plain["caption"].tolist() == other["caption"].tolist()
+    np.testing.assert_allclose(plain["score"], other["score"], atol=1e-3)
+
+
+def test_words_may_come_once_and_names_may_hold_braces():
+    assert len(grammar("teapot", adjectives=(one for one in ["red", "blue"]), places=[])) == 3
+    assert grammar("{odd} {noun}", adjectives=["{x}"], places=[])[1] == "a photo of a {x} {odd} {noun}"
+    ev, _ = pictures()
+    finder = FailureDirections(random_state=0, progress=False).fit(ev)
+    found = describe(finder, ev, Words(), lambda name: (f"a {name} on {place}" for place in ("grass", "snow")), top=1)
+    assert len(found) == len(finder.order_)
 
 
 def test_refusals():
@@ -244,8 +346,10 @@ def test_refusals():
     for error, match, call in (
         (TypeError, "takes an Evaluation", lambda: describe(finder, words, ev)),
         (TypeError, "encoder of texts", lambda: describe(finder, ev, object())),
-        (TypeError, "fitted finder, a Slice or", lambda: describe(3, ev, words, texts)),
-        (TypeError, "fitted finder, a Slice or", lambda: describe(["a"], ev, words, texts)),
+        (TypeError, "not int", lambda: describe(3, ev, words, texts)),
+        (TypeError, "not str", lambda: describe(["a"], ev, words, texts)),
+        (TypeError, "list of texts", lambda: describe(finder, ev, words, None)),
+        (TypeError, "adjectives must be a list", lambda: grammar("cat", adjectives=3)),
         (TypeError, r"write \['a sneaker'\]", lambda: describe(finder, ev, words, "a sneaker")),
         (TypeError, "list of texts", lambda: describe(finder, ev, words, [1])),
         (ValueError, "has no captions", lambda: describe(finder, ev, words, [])),
@@ -268,11 +372,11 @@ def test_refusals():
     elsewhere = FailureDirections(space="hidden", random_state=0, progress=False).fit(both)
     with pytest.raises(ValueError, match="live in the space 'hidden'"):
         describe(elsewhere, both, words, texts)
+    anonymous = Table({text: np.ones(5) for text in ["a photo of a sneaker", "a photo of a boot"]})
+    anonymous.name = "other"
+    with pytest.raises(ValueError, match="fit FailureDirections\\(space='words'\\)"):
+        describe(elsewhere, both, anonymous, texts, space="words")
     wide = Table({text: np.ones(7) for text in [*texts, "a photo of a sneaker", "a photo of a boot"]})
     wide.name = "words"
     with pytest.raises(ValueError, match="has 5 dimensions"):
         describe(finder, ev, wide, texts)
-
-
-def test_captions_stay_a_module_of_failviz():
-    assert captions.describe is describe

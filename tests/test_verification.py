@@ -354,6 +354,12 @@ def test_the_table_says_what_its_words_mean():
     assert [one.confirmed for one in verdicts] == [True, False] and verdicts[1].needs and verdicts.q == 0.05
     for shown in (repr(verdicts), verdicts._repr_html_()):
         assert "at most 5% are expected to be chance" in shown and "confirmed four times in five" in shown
+    assert "fewer than 5 members" not in repr(verdicts)
+    few = verify([group(ev, np.isin(np.arange(300), [0, 1, 2]))], ev, q=0.004)
+    assert few[0].needs == 2 and few.q == 0.004
+    assert "fewer than 5 members are never confirmed" in repr(few) and "four times in five" not in repr(few)
+    assert "at most 0.4% are" in repr(verify([group(ev, np.arange(300) < 30)], ev, q=0.004))
+    assert np.isnan(verify([Slice.drawn(ev, ev.ids[:30])], ev).q)
     assert np.isnan(verdicts[:1].q) and "expected to be chance" not in repr(verdicts[:1])
     assert "four times in five" not in repr(verdicts[:1])
 

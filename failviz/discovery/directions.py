@@ -210,7 +210,13 @@ class FailureDirections(SliceFinder):
         Returns
         -------
         float64 (m, k)
-            One column per direction of `order_`, larger = toward failure (the paper's sign is the opposite).
+            One column per direction of `order_`: decision values, larger = toward failure (the paper's sign is the
+            opposite). The intercept, which belongs to examples, is in all of a column alike.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When shapes do not fit, or values are no finite numbers.
         """
         check_is_fitted(self)
         rows = _checks.finite(_checks.numeric(differences, "differences"), "differences").astype(np.float64)
@@ -220,7 +226,7 @@ class FailureDirections(SliceFinder):
             raise ValueError(f'centre must be "difference" or "paper", not {centre!r}.')
         whitened = self._whitening.of_differences(rows) if centre == "difference" else self._whitening(rows)
         scores = np.empty((len(rows), len(self._scorers)))
-        for column, scorer in enumerate(self._scorers):
+        for column, scorer in enumerate(self._scorers if len(rows) else ()):
             scores[:, column] = scorer(whitened)
         return scores
 

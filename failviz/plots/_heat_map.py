@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _STRONGEST = 0.7  # opacity of the ink where the heat is 1: the picture shows through everywhere
+_EDGE = 0.5
 _INCHES = 2.2
 
 
 def heat_map(image: Any, heat: Any, ax: Axes | None = None) -> Axes:
     """Draw a picture with vermilion ink where the heat is: `saliency.heat_map` of a feature, for instance.
+
+    The line stands where it is half of the largest possible.
 
     Parameters
     ----------
@@ -42,6 +45,7 @@ def heat_map(image: Any, heat: Any, ax: Axes | None = None) -> Axes:
     2
     """
     from matplotlib.colors import to_rgb
+    from matplotlib.patheffects import withStroke
 
     picture, heat = np.asarray(image), np.asarray(heat, dtype=np.float64)
     if picture.ndim == 3 and picture.shape[0] == 3 and picture.shape[2] != 3:
@@ -50,6 +54,8 @@ def heat_map(image: Any, heat: Any, ax: Axes | None = None) -> Axes:
         raise ValueError(
             f"a picture (h, w, 3) needs a heat of shape (h, w), and these have {picture.shape} and {heat.shape}."
         )
+    if picture.dtype.kind == "f" and not ((picture >= 0) & (picture <= 1)).all():
+        raise ValueError("colours must be bytes, or floats between 0 and 1: give the picture before its normalisation.")
     if not ((heat >= 0) & (heat <= 1)).all():
         raise ValueError("heat must lie between 0 and 1: saliency.heat_map gives it so.")
     ax = fitting_axes(ax, _INCHES, _INCHES * picture.shape[1] / picture.shape[0])
@@ -57,6 +63,9 @@ def heat_map(image: Any, heat: Any, ax: Axes | None = None) -> Axes:
     ink[..., :3], ink[..., 3] = to_rgb(VERMILION), _STRONGEST * heat
     ax.imshow(picture)
     ax.imshow(ink)
+    if heat.min() < _EDGE < heat.max():  # for eyes and printers that see no colour
+        line = ax.contour(heat, levels=[_EDGE], colors="white", linewidths=1.4)
+        line.set_path_effects([withStroke(linewidth=2.8, foreground="black")])
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     return ax
