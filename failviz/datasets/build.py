@@ -28,6 +28,8 @@ INPUTS = {
     "train-labels-idx1-ubyte.gz": "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056",
 }
 ITEMS_PER_CLASS = 2_000
+CLASSIFIER_SEED = 1
+"""The first whose classifier errs 20 points more often in every blind spot: with 0 it is 19 for bags on water."""
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,7 @@ def build_classifier() -> None:
     from .scenes import load_fashion_scenes
     from .training import train_classifier
 
-    model = train_classifier(load_fashion_scenes().train)
+    model = train_classifier(load_fashion_scenes().train, seed=CLASSIFIER_SEED)
     target = _write("classifier.safetensors", save(model.state_dict()))
     _record(
         target,

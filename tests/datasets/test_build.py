@@ -65,7 +65,7 @@ def test_another_source_is_refused(source, target):
 def test_what_training_gives_is_written_as_it_ships_and_recorded(what, tmp_path, monkeypatch):
     trained = datasets.load_demo_classifier() if what == "classifier" else datasets.load_demo_encoder().towers
     trained = trained.to(memory_format=torch.contiguous_format)  # loading lays it out for speed
-    monkeypatch.setattr(f"failviz.datasets.training.train_{what}", lambda split: trained)
+    monkeypatch.setattr(f"failviz.datasets.training.train_{what}", lambda split, **settings: trained)
     monkeypatch.setattr(build, "DATA", tmp_path)
     build.main([what])
     content = (tmp_path / f"{what}.safetensors").read_bytes()
