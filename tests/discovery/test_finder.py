@@ -426,6 +426,16 @@ def test_errors_are_divided_for_directions_of_the_svm_and_for_discriminants(scop
     assert sum(not isinstance(place, tuple) for place in directions) == 1 + 2 + 3 + 4
 
 
+@pytest.mark.parametrize(("n_errors", "most"), [(599, 3), (600, 4)])
+def test_many_errors_are_divided_into_four_for_the_svm_too(n_errors, most):
+    rng = np.random.default_rng(0)
+    rows, wrong = rng.normal(size=(1500, 6)), np.arange(1500) < n_errors
+    rows[wrong, :4] += 2 * np.eye(4)[np.arange(n_errors) % 4]
+    found = propose(evaluation_of(rows, wrong), np.arange(1500), ("label", 0), "embedding", 0)
+    of_svm = [one for one in found if one.method == "failure direction" and isinstance(one.place, tuple)]
+    assert {one.place[0].n_directions for one in of_svm} == set(range(1, most + 1))
+
+
 @pytest.mark.parametrize("n_errors, n_proposed", [(0, 0), (1, 1), (4, 1), (296, 1), (299, 1), (300, 0)])
 def test_a_scope_of_few_errors_or_few_correct_examples_proposes_one_direction_toward_them(n_errors, n_proposed):
     rng = np.random.default_rng(0)
