@@ -20,7 +20,7 @@ import numpy as np
 from failviz import _checks
 from failviz.discovery.directions import CENTRES, FailureDirections
 from failviz.evaluation import Evaluation
-from failviz.retrieval import REFERENCE, TextEncoder, embeddings_for, spelt
+from failviz.retrieval import REFERENCE, TextEncoder, embeddings_for, named
 from failviz.slices import Slice, scope_mask
 from failviz.verification import slices_of
 
@@ -33,7 +33,8 @@ Vocabulary: TypeAlias = "Callable[[str], Sequence[str]] | Mapping[str, Sequence[
 _Told: TypeAlias = "tuple[list[str], np.ndarray | None, np.ndarray]"
 
 WORDS = Path(__file__).with_name("caption_words.json")
-_SAME = 1e-3  # of the length of the reference: rounding in half precision
+_SAME = 1e-3  # of the length of the caption: rounding in half precision
+_BLOCK = 512
 
 
 def grammar(
@@ -69,15 +70,18 @@ def grammar(
     >>> grammar("dress", adjectives=["red"], places=["on grass"])
     ['a photo of a dress', 'a photo of a red dress', 'a photo of a dress on grass', 'a photo of a red dress on grass']
     >>> len(grammar("bird"))
-    208
+    286
     """
+    if not isinstance(class_name, str):
+        raise TypeError(f"class_name must be a text, not {class_name!r}.")
     known = json.loads(WORDS.read_text(encoding="utf-8"))
     before = _with_none(known["adjectives"] if adjectives is None else _words(adjectives, "adjectives"))
     after = _with_none(known["places"] if places is None else _words(places, "places"))
     after += known["phrases"].get(class_name.lower(), []) if phrases is None else _words(phrases, "phrases")
     names = [class_name] if nouns is None else _words(nouns, "nouns")
     made = sorted(product(names, before, after), key=lambda one: (bool(one[1]) + bool(one[2]), bool(one[2])))
-    return list(dict.fromkeys(spelt(known["form"].format(noun=n, adjective=a, place=p)) for n, a, p in made))
+    said = (" ".join(filter(None, one)) for one in ((adjective, noun, place) for noun, adjective, place in made))
+    return list(dict.fromkeys(named(known["form"], words) for words in said))
 
 
 def describe(
@@ -152,6 +156,10 @@ def describe(
     _checks.whole_number(top, "top", least=1)
     if centre not in CENTRES:
         raise ValueError(f'centre must be "difference" or "paper", not {centre!r}.')
+    if reference is not None and not isinstance(reference, str):
+        raise TypeError(f"reference must be a sentence or None, not {reference!r}.")
+    if not callable(vocabulary) and not isinstance(vocabulary, Mapping):
+        vocabulary = _words(vocabulary, "vocabulary")
     embeddings = embeddings_for(evaluation, encoder, space, by="describe")
     place = getattr(encoder, "name", "") if space is None else space
     told: dict[str | None, _Told] = {}
@@ -196,11 +204,7 @@ def _subjects(
             f"fit FailureDirections(space={space!r})."
         )
     for column, one in enumerate(slices):
-        yield one, partial(_along, found, column, centre)
-
-
-def _along(finder: FailureDirections, column: int, centre: str, differences: np.ndarray) -> np.ndarray:
-    return finder.score_differences(differences, centre=centre)[:, column]
+        yield one, partial(found.score_differences, centre=centre, column=column)
 
 
 def _modal_class(one: Slice, evaluation: Evaluation) -> int | None:
@@ -231,23 +235,33 @@ def _told(name: str | None, vocabulary: Vocabulary, reference: str | None, encod
     """Captions of a class that differ from the reference and from one another, and what each adds to it (m, d): as the
     encoder says it, where there is a reference, and between unit vectors."""
     if reference is not None and "{class}" in reference:
-        reference = None if name is None else spelt(_named(reference, name))
+        reference = None if name is None else named(reference, name)
     captions = [one for one in _captions_of(name, vocabulary) if one != reference]
-    texts = captions if reference is None else [*captions, reference]
-    if not texts:
+    texts = captions if reference is None else [reference, *captions]
+    if not captions:
         return [], np.empty((0, d)), np.empty((0, d))
     vectors = _encoded(encoder, texts, d)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = vectors / np.where(lengths > 0, lengths, 1.0)
-    kept: list[int] = []
-    for number in np.flatnonzero(lengths[: len(captions), 0] > 0):
-        others = vectors[kept] if reference is None else vectors[[*kept, len(captions)]]
-        if (np.linalg.norm(others - vectors[number], axis=1) > _SAME * lengths[number]).all():
-            kept.append(int(number))
-    told = [captions[number] for number in kept]
+    lengths = np.linalg.norm(vectors, axis=1)
+    kept = np.flatnonzero(is_first(vectors) & (lengths > 0))
+    units = vectors[kept] / lengths[kept, None]
     if reference is None:
-        return told, None, units[kept]
-    return told, vectors[kept] - vectors[-1], units[kept] - units[-1]
+        return [texts[number] for number in kept], None, units
+    if not lengths[0] > 0:
+        raise ValueError(f"the encoder makes nothing of the reference {reference!r}: use other words.")
+    return [texts[number] for number in kept[1:]], vectors[kept[1:]] - vectors[0], units[1:] - units[0]
+
+
+def is_first(vectors: np.ndarray) -> np.ndarray:
+    """Boolean (m,): rows that no row before them equals, within 0.1% of their length, of those that are kept."""
+    squares = np.einsum("ij,ij->i", vectors, vectors)
+    kept = np.ones(len(vectors), dtype=bool)
+    for start in range(0, len(vectors), _BLOCK):
+        block = slice(start, min(start + _BLOCK, len(vectors)))
+        apart = squares[block, None] + squares[: block.stop] - 2.0 * vectors[block] @ vectors[: block.stop].T
+        is_near = apart <= _SAME**2 * squares[block, None]
+        for place, row in enumerate(range(block.start, block.stop)):
+            kept[row] = not (is_near[place, :row] & kept[:row]).any()
+    return kept
 
 
 def _encoded(encoder: TextEncoder, texts: list[str], d: int) -> np.ndarray:
@@ -262,8 +276,6 @@ def _encoded(encoder: TextEncoder, texts: list[str], d: int) -> np.ndarray:
 
 def _captions_of(name: str | None, vocabulary: Vocabulary) -> list[str]:
     """Each once."""
-    if isinstance(vocabulary, str):
-        raise TypeError(f"vocabulary must be a list of captions, and {vocabulary!r} is one: write [{vocabulary!r}].")
     captions: Any = vocabulary
     if callable(vocabulary) or isinstance(vocabulary, Mapping):
         if name is None:
@@ -272,25 +284,23 @@ def _captions_of(name: str | None, vocabulary: Vocabulary) -> list[str]:
                 "vocabulary= as a list of captions."
             )
         if isinstance(vocabulary, Mapping) and name not in vocabulary:
-            raise ValueError(f"vocabulary has no captions of the class {name!r}, only of {', '.join(vocabulary)}.")
+            others = ", ".join(map(repr, vocabulary))
+            raise ValueError(f"vocabulary has no captions of the class {name!r}, only of {others}.")
         captions = vocabulary(name) if callable(vocabulary) else vocabulary[name]
-    captions = list(dict.fromkeys(_named(one, name) for one in _words(captions, "vocabulary")))
+    captions = _words(captions, "vocabulary")
+    if name is None and any("{class}" in one for one in captions):
+        raise ValueError("a caption with {class} needs the name of a class, and there is none here: say it without.")
+    captions = captions if name is None else list(dict.fromkeys(named(one, name) for one in captions))
     if not captions:
         raise ValueError("vocabulary has no captions" + (f" of the class {name!r}." if name else "."))
     return captions
 
 
-def _named(text: str, name: str | None) -> str:
-    if "{class}" not in text:
-        return text
-    if name is None:
-        raise ValueError(f"{text!r} needs the name of a class, and there is none here: say it without {{class}}.")
-    return text.replace("{class}", name)
-
-
-def _words(values: Iterable[str], name: str) -> list[str]:
-    words = [values] if isinstance(values, str) or not isinstance(values, Iterable) else list(values)
-    if words == [values] or not all(isinstance(one, str) for one in words):
+def _words(values: Any, name: str) -> list[str]:
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a list of texts, and {values!r} is one: write [{values!r}].")
+    words = list(values) if isinstance(values, Iterable) else [values]
+    if not all(isinstance(one, str) for one in words):
         raise TypeError(f"{name} must be a list of texts, not {values!r}.")
     return words
 

@@ -53,6 +53,7 @@ def run_demo(port: int, folder: Path | None = None) -> int:
         *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
         *(f"--IdentityProvider.token={token}", f"--LabApp.default_url=/lab/tree/{QUICKSTART}"),
         f"--LabApp.app_settings_dir={Path(__file__).parent / 'lab_settings'}",  # asks no question on the first start
+        f"--LabApp.workspaces_dir={root / '.jupyter-workspaces'}",  # and leaves the person's own layout alone
         *("--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"),
         *("--ServerApp.log_level=WARN", "--ServerApp.open_browser=" + str(browser != "none")),
     ]

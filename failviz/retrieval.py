@@ -24,7 +24,10 @@ METHOD = "text"
 REFERENCE = "a photo of a {class}"
 SHARE_OF_ALL, SHARE_OF_CLASS = 0.02, 0.1
 _SAME = 1e-6  # between unit vectors: rounding
-_BEFORE_VOWEL = re.compile(r"\ba (?=(?!eu|one\b|uni|us[eu]|uti|uku)[aeiou]|hour|honest|heir)", re.IGNORECASE)
+_BEFORE_CLASS = re.compile(r"\b(a) ({class})", re.IGNORECASE)
+_VOWEL = re.compile(
+    r"(?!e[uw]|one\b|uni[cfoqtv]|us[eu]|ut[ei]|uk[eu]|ur[aei]|ufo|u-)[aeiou]|hour|honest|heir|x-ray", re.IGNORECASE
+)
 
 
 class TextEncoder(Protocol):
@@ -160,12 +163,13 @@ def embeddings_for(evaluation: Evaluation, encoder: TextEncoder, space: str | No
 def _filled(reference: str | None, scope: Scope, evaluation: Evaluation) -> str | None:
     if reference is None or "{class}" not in reference:
         return reference
-    return None if isinstance(scope, str) else spelt(reference.replace("{class}", evaluation.class_name(scope[1])))
+    return None if isinstance(scope, str) else named(reference, evaluation.class_name(scope[1]))
 
 
-def spelt(text: str) -> str:
-    """Without gaps, and "an" before what sounds like a vowel: that, too, tells texts apart for an encoder."""
-    return _BEFORE_VOWEL.sub("an ", re.sub(r"\s+", " ", text).strip())
+def named(text: str, name: str) -> str:
+    """The text with the name of a class for {class}, "an" before it where it sounds like a vowel."""
+    article = r"\1n \2" if _VOWEL.match(name) else r"\1 \2"
+    return _BEFORE_CLASS.sub(article, text).replace("{class}", name)
 
 
 def _direction(text: str, reference: str | None, encoder: TextEncoder) -> np.ndarray:

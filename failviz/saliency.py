@@ -30,7 +30,11 @@ _UNRECORDED = (
     "how the feature depends on the picture is not recorded: some part of the model, or transform=, runs under "
     "torch.no_grad() or leaves torch."
 )
-_LARGEST_SCALE = 2**14  # which half precision can hold
+_SCALES = (2.0**14, 2.0**7, 1.0, 2.0**-7)  # of gradients; half precision holds numbers from 2^-24 to 2^16
+_NO_MAPS = ("Pool", "Dropout", "Softmax")
+"""In the names of modules whose outputs are none, or are maps made smaller."""
+_ASPECT, _CROPPED = np.log(2.5), np.log(1.25)
+"""By which maps may differ from the picture in their proportions, and by which borders without padding make them."""
 
 Transform = Callable[[torch.Tensor], torch.Tensor]
 
@@ -49,7 +53,8 @@ def most_activating(
     ----------
     evaluation : Evaluation
     feature : int
-        Its number in the space, as rules of `FailureTree` name it (`slice.stats["path"]`).
+        Its number in the space, as rules of `FailureTree` name it (`slice.stats["path"]`). A rule that asks for a low
+        value holds where these examples are not.
     n : int, default 6
     scope : "all", ("label", c) or ("prediction", c)
         Among which examples; the group of a tree is the `scope` of its slices.
@@ -106,7 +111,8 @@ def heat_map(
         Whose maps; default the last module before the hidden layer that gives maps (n, c, h', w') or (n, h', w', c)
         and does not pool. Name it where the model does more with the maps outside of its modules.
     transform : callable, optional
-        Tensor (n, c, h, w) to what the model takes, such as a normalisation.
+        Tensor (n, c, h, w) to what the model takes, such as a normalisation or another size. What is seen where must
+        stay: crop pictures before.
 
     Returns
     -------
@@ -129,11 +135,14 @@ def heat_map(
                     "network."
                 )
             maps = seen["maps"]
-            (gradient,) = torch.autograd.grad(_raised(values, pictures), maps, allow_unused=True)
+            gradient = _gradient(values, maps, pictures)
             if gradient is None:
                 named = "that were found" if layer is None else f"of the layer {layer!r}"
                 raise ValueError(f"feature {feature} does not depend on the maps {named}: name an earlier layer=.")
-            gradient, maps = (_channels_first(one, pictures).float() for one in (gradient, maps.detach()))
+            is_last = _has_channels_last(maps, seen["given"])
+            gradient, maps = (
+                (one.permute(0, 3, 1, 2) if is_last else one).float() for one in (gradient, maps.detach())
+            )
             heat = (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1, keepdim=True)
             size = tuple(pictures.shape[2:])
             heats.append(F.interpolate(heat.clamp(min=0), size=size, mode="bilinear", align_corners=False)[:, 0].cpu())
@@ -192,7 +201,7 @@ def feature_attack(
         for step in progress_bar(range(n_steps * len(parts)), desc="feature attack", enabled=progress):
             pictures = parts[step // n_steps].requires_grad_(True)
             values = _feature(model, pictures, feature, seen, transform)
-            (gradient,) = torch.autograd.grad(_raised(values, pictures), pictures, allow_unused=True)
+            gradient = _gradient(values, pictures, pictures)
             if gradient is None:
                 raise ValueError(_UNRECORDED)
             length = gradient.flatten(1).norm(dim=1)[:, None, None, None]
@@ -219,15 +228,18 @@ def _watched(model: torch.nn.Module, hidden: bool | str, layer: str | None) -> I
         if isinstance(name, str) and name not in modules:
             near = ", ".join(list(modules)[-8:])
             raise ValueError(f"the model has no layer named {name!r}; its last layers are {near}.")
-    if hidden is False:
-        raise ValueError("hidden=False names no layer: a feature belongs to one.")
+    if hidden is not True and not isinstance(hidden, str):
+        raise ValueError(f"hidden={hidden!r} names no layer: give the name of one, or True for the last hidden one.")
     seen: dict[str, torch.Tensor] = {}
 
     def note_pooled(module: torch.nn.Module, inputs: Any, output: Any) -> None:
         seen["pooled"] = output
 
     def keep_maps(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
-        if output is seen.get("pooled") or not _is_maps(output, seen["pictures"]):
+        is_four = isinstance(output, torch.Tensor) and output.ndim == 4 and len(output) == len(seen["given"])
+        if not is_four or output is seen.get("pooled"):
+            return None
+        if layer is None and not _is_like_picture(output, seen["given"]):
             return None
         seen["latest"] = output
         return output.clone()  # what comes next may change its input in place
@@ -246,7 +258,7 @@ def _watched(model: torch.nn.Module, hidden: bool | str, layer: str | None) -> I
     handles = []
     try:
         for name, module in modules.items():
-            if layer is None and any(word in type(module).__name__ for word in ("Pool", "Dropout")):
+            if layer is None and any(word in type(module).__name__ for word in _NO_MAPS):
                 handles.append(module.register_forward_hook(note_pooled))
             elif layer is None or name == layer:
                 handles.append(module.register_forward_hook(keep_maps))
@@ -270,8 +282,8 @@ def _feature(
 ) -> torch.Tensor:
     """Values (n,) of one feature of the hidden layer, of float32 pictures."""
     seen.clear()
-    seen["pictures"] = pictures
     given = pictures if transform is None else transform(pictures)
+    seen["given"] = given
     model(given.to(next((p.dtype for p in model.parameters() if p.is_floating_point()), given.dtype)))
     rows = seen.get("hidden")
     if rows is None:
@@ -285,29 +297,34 @@ def _feature(
     return values
 
 
-def _raised(values: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """What to take gradients of: scaled, so that those of a mean over positions do not vanish in half precision."""
-    return values.float().sum() * min(_LARGEST_SCALE, pictures.shape[2:].numel())
+def _gradient(values: torch.Tensor, by: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor | None:
+    """Of the sum of values, up to a positive factor: so large that those of a mean over positions do not vanish in half
+    precision, and so small that none is infinite. None where values do not depend on it."""
+    most = float(pictures.shape[2:].numel())
+    for scale in _SCALES:
+        total = values.float().sum() * min(scale, most)
+        (gradient,) = torch.autograd.grad(total, by, retain_graph=True, allow_unused=True)
+        if gradient is None or bool(torch.isfinite(gradient).all()):
+            return gradient
+    raise ValueError("gradients of the feature are infinite or NaN: run the model in float32, model.float().")
 
 
-def _is_maps(output: Any, pictures: torch.Tensor) -> bool:
-    """Whether this has a value for each channel and place of the pictures, and more than one place."""
-    if not isinstance(output, torch.Tensor) or output.ndim != 4:
-        return False
-    maps = _channels_first(output, pictures)
-    return _is_alike(maps.shape[2:], pictures.shape[2:]) and maps.shape[2:].numel() > 1
+def _is_like_picture(output: torch.Tensor, given: torch.Tensor) -> bool:
+    """Whether this could have a value for each channel and place of what the model was given; matrices of attention, in
+    which positions stand twice, mostly could not."""
+    places = output.shape[1:3] if _has_channels_last(output, given) else output.shape[2:]
+    return places.numel() > 1 and _strain(places, given.shape[2:]) < _ASPECT
 
 
-def _channels_first(maps: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """Maps as (n, c, h, w): what has the proportions of the picture is not the channels."""
-    shape, size = maps.shape, pictures.shape[2:]
-    is_last = _is_alike(shape[1:3], size) and not _is_alike(shape[2:], size)
-    return maps.permute(0, 3, 1, 2) if is_last else maps
+def _has_channels_last(maps: torch.Tensor, given: torch.Tensor) -> bool:
+    """Whether maps are (n, h, w, c): by which axes have the proportions of what the model was given."""
+    first, last = (_strain(places, given.shape[2:]) for places in (maps.shape[2:], maps.shape[1:3]))
+    return first > _CROPPED and last < first / 2
 
 
-def _is_alike(maps: torch.Size, pictures: torch.Size) -> bool:
-    """Whether (h', w') has the proportions of (h, w), within one place."""
-    return abs(maps[0] * pictures[1] - maps[1] * pictures[0]) <= max(pictures)
+def _strain(places: torch.Size, size: torch.Size) -> float:
+    """How far (h', w') is from the proportions of (h, w), in logarithms."""
+    return abs(float(np.log(places[0] * size[1] / (places[1] * size[0]))))
 
 
 def _pictures(images: Any, model: torch.nn.Module) -> torch.Tensor:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 from sklearn.svm import SVC
@@ -17,7 +18,7 @@ from failviz import (
     retrieve,
     verify,
 )
-from failviz.captions import WORDS, describe, grammar
+from failviz.captions import WORDS, describe, grammar, is_first
 
 COLOURS = ("white", "black", "red", "blue", "green", "yellow", "brown")
 
@@ -269,6 +270,14 @@ def test_several_finders_slices_and_verdicts_are_numbered_through():
     assert describe(slices[0], fresh, Words(), texts, top=1)["score"][0] == found["score"][len(slices)]
 
 
+def test_rows_within_a_thousandth_of_an_earlier_one_are_no_first(monkeypatch):
+    rows = np.array([[1.0, 0.0], [1.0, 5e-4], [1.0, 2e-3], [0.0, 1.0], [1.0, 0.0], [3e-3, 1.0], [0, 0], [0, 0]])
+    expected = [True, False, True, True, False, True, True, False]
+    assert is_first(rows).tolist() == is_first(1e-5 * rows).tolist() == expected
+    monkeypatch.setattr("failviz.captions._BLOCK", 2)
+    assert is_first(rows).tolist() == expected
+
+
 @pytest.mark.parametrize("noise", [0.0, 1e-5])
 def test_what_differs_by_rounding_is_the_same(noise):
     ev, _ = pictures()
@@ -279,12 +288,7 @@ def test_what_differs_by_rounding_is_the_same(noise):
             return super().encode_texts(texts) * (1 + noise * rng.normal(size=(len(texts), 5)))
 
     finder = FailureDirections(random_state=0, progress=False).fit(ev)
-    texts = [
-        "a photo of one {class}",
-        "a {class} on grass photo",
-        "on grass a {class} photo",
-        "a {class} on grass photo",
-    ]
+    texts = ["a photo of one {class}", *2 * ["a {class} on grass photo"], "on grass a {class} photo"]
     found = describe(finder, ev, Noisy(), texts, top=9)
     assert len(found) == len(finder.order_) and found["caption"].str.contains("on grass").all()
 
@@ -298,13 +302,24 @@ def test_the_reference_is_spelt_as_captions_are():
         predictions=ev.predictions,
         class_names=["sneaker", "Ankle boot"],
     )
-    encoder = Words()
-    encoder.words = ("an", *Words.words[1:])
+
+    class Articles(Words):
+        words, asked = ("an", *Words.words[1:]), []
+
+        def encode_texts(self, texts):
+            self.asked.append(texts)
+            return super().encode_texts(texts)
+
+    encoder = Articles()
     finder = FailureDirections(random_state=0, progress=False).fit(named)
-    found = describe(finder, named, encoder, lambda name: grammar(name, adjectives=[], places=["on grass"]), top=9)
-    assert set(found["caption"]) == {"a photo of a sneaker on grass", "a photo of an Ankle boot on grass"}
-    for plain in ("an umbrella", "a unicycle", "a used car", "an hourglass", "a eucalyptus"):
-        assert grammar(plain.split(" ", 1)[1], adjectives=[], places=[]) == [f"a photo of {plain}"]
+    listed = ["a photo of a {class}", "a photo of a {class} on grass"]
+    for vocabulary in (lambda name: grammar(name, adjectives=[], places=["on grass"]), listed, (one for one in listed)):
+        found = describe(finder, named, encoder, vocabulary, top=9)
+        assert set(found["caption"]) == {"a photo of a sneaker on grass", "a photo of an Ankle boot on grass"}
+    for said in ("an umbrella", "a unicycle", "an unidentified bird", "an hourglass", "a ewe", "a vitamin a pill"):
+        assert grammar(said.split(" ", 1)[1], adjectives=[], places=[]) == [f"a photo of {said}"]
+    retrieve("a photo of an Ankle boot on grass", named, encoder, scope=("label", "Ankle boot"), size=5)
+    assert encoder.asked[-1][1] == "a photo of an Ankle boot"
 
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])
@@ -312,15 +327,18 @@ def test_dimensions_in_which_images_do_not_differ_say_nothing_at_any_scale(scale
     ev = clip_like()
     texts, encoder = random_texts(48, 40, 3)
 
-    def told(k):
+    def told(k, centre):
         x = np.hstack([ev.space("clip"), np.ones((400, 24), np.float32)]) * np.float32(k)
         data = Evaluation({"clip": x}, labels=ev.labels, predictions=ev.predictions, class_names=["cat", "dog"])
         scaled = Table({text: k * vector for text, vector in encoder.vectors.items()})
-        return describe(FailureDirections(random_state=0, progress=False).fit(data), data, scaled, texts, top=40)
+        return describe(
+            FailureDirections(random_state=0, progress=False).fit(data), data, scaled, texts, top=40, centre=centre
+        )
 
-    plain, other = told(1.0), told(scale)
-    assert plain["caption"].tolist() == other["caption"].tolist()
-    np.testing.assert_allclose(plain["score"], other["score"], atol=1e-3)
+    for centre in ("difference", "paper"):
+        plain, other = told(1.0, centre), told(scale, centre)
+        assert plain["caption"].tolist() == other["caption"].tolist()
+        np.testing.assert_allclose(plain["score"], other["score"], atol=1e-3)
 
 
 def test_words_may_come_once_and_names_may_hold_braces():
@@ -328,8 +346,12 @@ def test_words_may_come_once_and_names_may_hold_braces():
     assert grammar("{odd} {noun}", adjectives=["{x}"], places=[])[1] == "a photo of a {x} {odd} {noun}"
     ev, _ = pictures()
     finder = FailureDirections(random_state=0, progress=False).fit(ev)
-    found = describe(finder, ev, Words(), lambda name: (f"a {name} on {place}" for place in ("grass", "snow")), top=1)
-    assert len(found) == len(finder.order_)
+    for vocabulary in (
+        lambda name: (f"a {name} on {place}" for place in ("grass", "snow")),
+        np.array(["a {class} on grass"]),
+        pd.Series(["a {class} on grass"]),
+    ):
+        assert len(describe(finder, ev, Words(), vocabulary, top=1)) == len(finder.order_)
 
 
 def test_refusals():
@@ -343,6 +365,11 @@ def test_refusals():
         (TypeError, "not int", lambda: describe(3, ev, words, texts)),
         (TypeError, "not str", lambda: describe(["a"], ev, words, texts)),
         (TypeError, "list of texts", lambda: describe(finder, ev, words, None)),
+        (TypeError, "list of texts", lambda: describe(finder, ev, words, {"sneaker": 3, "boot": 3})),
+        (ValueError, "no captions of the class", lambda: describe(finder, ev, words, {0: texts})),
+        (TypeError, "reference must be", lambda: describe(finder, ev, words, texts, reference=3)),
+        (TypeError, "class_name must be", lambda: grammar(3)),
+        (ValueError, "nothing of the reference", lambda: describe(finder, ev, words, texts, reference="zebra")),
         (TypeError, "adjectives must be a list", lambda: grammar("cat", adjectives=3)),
         (TypeError, r"write \['a sneaker'\]", lambda: describe(finder, ev, words, "a sneaker")),
         (TypeError, "list of texts", lambda: describe(finder, ev, words, [1])),

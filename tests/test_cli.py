@@ -43,6 +43,7 @@ def test_demo_opens_jupyterlab_on_a_copy_of_the_quickstart(monkeypatch, capsys, 
     (command,) = started
     assert command[:3] == [sys.executable, "-m", "jupyterlab"] and "--ServerApp.open_browser=False" in command
     assert f"--ServerApp.root_dir={tmp_path / 'failviz-demo'}" in command
+    assert f"--LabApp.workspaces_dir={tmp_path / 'failviz-demo' / '.jupyter-workspaces'}" in command
     assert (tmp_path / "failviz-demo" / cli.QUICKSTART).exists()
     assert "http://127.0.0.1:8973/lab/tree/01-quickstart.ipynb?token=" in capsys.readouterr().out
 
@@ -63,11 +64,11 @@ while True:
 """Takes Ctrl-C as JupyterLab does: asks at the first, ends at the second; or never."""
 
 DEMO = """
-import subprocess, sys
+import pathlib, subprocess, sys
 from failviz import cli
 real = subprocess.Popen
 cli.PATIENCE = 0.5
-cli.notebooks_folder = lambda folder: folder
+cli.notebooks_folder = lambda folder: pathlib.Path("failviz-demo")
 subprocess.Popen = lambda command: real([sys.executable, "-c", sys.argv[1], sys.argv[2]])
 sys.exit(cli.run_demo(int(sys.argv[3])))
 """

@@ -121,3 +121,6 @@ def test_slices_that_two_methods_call_alike_are_told_apart(judged):
     ax = plots.error_rates(verify([slices[0], twin, slices[1]], ev), Figure().subplots())
     names = [label.get_text().split("  (")[0] for label in ax.get_yticklabels()]
     assert names == ["bad, test", "bad, another", "small"]
+    ax = plots.error_rates(verify([slices[0], slices[1], slices[0]], ev), Figure().subplots())
+    names = [label.get_text().split("  (")[0] for label in ax.get_yticklabels()]
+    assert names == ["bad, row 1", "small", "bad, row 3"]

@@ -171,6 +171,43 @@ def test_the_right_maps_are_found_in_networks_of_other_shapes(kind):
         np.testing.assert_allclose(heat_map(model, x, feature), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(48, 96), (33, 100), (40, 40)])
+@pytest.mark.parametrize("layer", [None, "2"])
+def test_maps_need_not_have_the_proportions_of_the_picture(size, layer):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 5), nn.ReLU(), nn.Conv2d(8, 6, (5, 9)), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)
+    )
+    x = np.random.default_rng(0).random((2, 3, *size)).astype(np.float32)
+    with torch.no_grad():
+        maps = model[:3](torch.from_numpy(x))[:, [1]].clamp(min=0)
+    expected = nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)[:, 0].numpy()
+    found = heat_map(model, x, 1, layer=layer)
+    np.testing.assert_allclose(found, expected / expected.max(axis=(1, 2), keepdims=True), atol=1e-5)
+    larger = heat_map(model, x, 1, layer=layer, transform=lambda t: nn.functional.interpolate(t, (64, 64)))
+    assert larger.shape == (2, *size) and larger.max() == 1
+
+
+class Attended(Pooled):
+    """Matrices of attention (n, heads, t, t) are as square as the picture, and no maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.drop, self.window = nn.Softmax(dim=-1), nn.Dropout(), nn.Identity()
+
+    def forward(self, x):
+        maps = self.relu(self.conv(x))
+        rows = maps.flatten(2).transpose(1, 2)
+        share = self.drop(self.attention((rows @ rows.transpose(1, 2))[:, None]))
+        self.window(share.repeat(4, 1, 1, 1))
+        return self.fc((share[:, 0] @ rows).mean(dim=1) * 0 + rows.mean(dim=1))
+
+
+def test_attention_is_no_map():
+    x = images()
+    np.testing.assert_allclose(heat_map(Attended(), x, 3), heat_map(Pooled(), x, 3), atol=1e-5)
+
+
 def test_of_a_layer_before_others_the_maps_before_it():
     torch.manual_seed(0)
     model = nn.Sequential(
@@ -181,9 +218,13 @@ def test_of_a_layer_before_others_the_maps_before_it():
         before, after = model[0](torch.from_numpy(x)).numpy(), model[:2](torch.from_numpy(x)).numpy()
     highest = after[:, 2].max(axis=(1, 2), keepdims=True)
     np.testing.assert_allclose(heat_map(model, x, 2, hidden="1"), after[:, 2] / highest, atol=1e-5)
-    raised = np.maximum(0, before[:, 2] * (before[:, 2] > 0).mean(axis=(1, 2), keepdims=True))  # the slope of the ReLU
-    found = heat_map(model, x, 2, hidden="1", layer="0")
-    np.testing.assert_allclose(found, raised / raised.max(axis=(1, 2), keepdims=True), atol=1e-5)
+    # What comes after a layer and changes its output in place does not change what was seen of it: values below 0 are
+    # part of the map of the convolution, and not of what its ReLU has left of it.
+    model.append(nn.Linear(6, 2))
+    mixed = heat_map(model, x, 2, hidden="4", layer="0")
+    model[1] = nn.ReLU()
+    np.testing.assert_allclose(mixed, heat_map(model, x, 2, hidden="4", layer="0"), atol=1e-6)
+    assert not np.allclose(mixed, heat_map(model, x, 2, hidden="4", layer="1"), atol=0.05) and (before < 0).any()
     with pytest.raises(ValueError, match=r"the layer '2' does not give maps .* on the way to the hidden layer"):
         heat_map(model, x, 2, hidden="1", layer="2")
 
@@ -206,12 +247,42 @@ def test_tokens_are_averaged():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_goes_the_same_way(dtype):
-    x = images(2, side=160)
-    single, half = Pooled(), Pooled().to(dtype)
-    moves = [feature_attack(model, x, 1, n_steps=5, step_length=0.1, progress=False) - x for model in (single, half)]
-    for one, other in zip(*moves, strict=True):
-        assert (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other) > 0.97
+    """Here a gradient is below what half precision holds, unless it is scaled."""
+    x = images(1, side=448)
+    single, half = Pooled(), Pooled()
+    with torch.no_grad():
+        for model in (single, half):
+            model.conv.weight *= 0.01
+    half.to(dtype)
+    moves = [feature_attack(model, x, 1, n_steps=1, step_length=0.1, progress=False) - x for model in (single, half)]
+    one, other = moves
+    assert (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other) > 0.97
     np.testing.assert_allclose(heat_map(half, x, 1), heat_map(single, x, 1), atol=0.05)
+
+
+class Steep(Pooled):
+    """A gradient that half precision cannot hold when it is scaled."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AdaptiveMaxPool2d(1)
+        with torch.no_grad():
+            self.conv.weight *= 30
+
+
+def test_a_steep_feature_is_no_nan_in_half_precision():
+    x = images(1, side=160)
+    heat, attacked = (
+        heat_map(Steep().half(), x, 1),
+        feature_attack(Steep().half(), x, 1, n_steps=2, step_length=0.1, progress=False),
+    )
+    assert np.isfinite(heat).all() and heat.max() == 1
+    assert np.isfinite(attacked).all() and not np.array_equal(attacked, x)
+    broken = Steep().half()
+    with torch.no_grad():
+        broken.conv.weight[1, 0, 0, 0] = np.inf
+    with pytest.raises(ValueError, match=r"model.float\(\)"):
+        feature_attack(broken, x, 1, n_steps=1, progress=False)
 
 
 def test_one_channel_will_do_and_so_will_a_cell_without_gradients():
@@ -303,6 +374,7 @@ def test_refusals():
         (ValueError, "no layer named 'cov'", lambda: heat_map(model, x, 0, layer="cov")),
         (ValueError, "no layer named 'hid'", lambda: heat_map(model, x, 0, hidden="hid")),
         (ValueError, "names no layer", lambda: heat_map(model, x, 0, hidden=False)),
+        (ValueError, "names no layer", lambda: heat_map(model, x, 0, hidden=None)),
         (ValueError, "convolutional", lambda: heat_map(flat, x, 0)),
         (ValueError, "'fc' does not give", lambda: heat_map(model, x, 0, layer="fc")),
         (ValueError, "no linear layer", lambda: heat_map(nn.Sequential(nn.Conv2d(3, 2, 1)), x, 0)),

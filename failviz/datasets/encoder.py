@@ -8,6 +8,7 @@ mean of word vectors followed by a small network, because captions here are shor
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ WORDS = (
 )
 # fmt: on
 """Words the text tower knows; others, such as "a" and "photo", carry nothing."""
+_FILLERS = {"a", "an", "the", "photo", "picture", "image", "of", "in", "on", "with", "and", "some"}
 
 
 class SceneTowers(nn.Module):
@@ -103,7 +105,7 @@ class DemoEncoder:
         return vectors
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Unit vectors of sentences; words it does not know are left out.
+        """Unit vectors of sentences; words it does not know are left out, with a warning where nothing else is said.
 
         Returns
         -------
@@ -111,8 +113,21 @@ class DemoEncoder:
         """
         if isinstance(texts, str):
             raise TypeError(f"encode_texts needs a list of sentences, and {texts!r} is one: write [{texts!r}].")
+        said = [text for text in texts if _is_unheard(text)]
+        if said:
+            warnings.warn(
+                f"the demo's encoder knows no word of {said[0]!r}, so it means nothing to it: it knows "
+                f"{', '.join(WORDS)}.",
+                stacklevel=2,
+            )
         with torch.inference_mode():
             return self.towers.text_vectors(tokenize(texts)).numpy()
+
+
+def _is_unheard(text: str) -> bool:
+    """Whether a text has words, none of which is known, beyond those that every caption has."""
+    words = set(re.findall(r"[a-z-]+", text.lower()))
+    return bool(words - _FILLERS) and not words & set(WORDS)
 
 
 def tokenize(texts: Sequence[str]) -> Tensor:

@@ -35,7 +35,7 @@ MOST_ROWS, MOST_SVM_ROWS = 20_000, 5_000
 DIVISIONS = range(1, MOST_DIRECTIONS + 1)
 """Into how many groups errors are divided, each with a direction of the SVM, and a discriminant, of its own."""
 ERRORS_FOR_FOUR = 600
-"""Below which the SVM divides errors into three at most: a fourth direction of few errors displaces better ones."""
+"""That a search shows the SVM, below which it divides them into three: a fourth direction of few displaces others."""
 _TOP_SHARES = (0.1, 0.2, 0.35)
 _RARE = 0.1
 MAX_CATEGORIES = 50
@@ -130,12 +130,30 @@ def view_of(
     )
 
 
+def svm_divisions(is_error: np.ndarray, share: float) -> int:
+    """Into how many groups the SVM divides the errors of a scope (n,) at most, of which searches see a share.
+
+    Decided once for all searches of the scope, since what one of them finds is looked for by the others.
+    """
+    n, n_errors = share * len(is_error), share * int(is_error.sum())
+    if n > MOST_SVM_ROWS:
+        n_errors = min(n_errors, MOST_SVM_ROWS * max(_RARE, n_errors / n))
+    return MOST_DIRECTIONS if n_errors >= ERRORS_FOR_FOUR else MOST_DIRECTIONS - 1
+
+
 def propose(
-    evaluation: Evaluation, rows: np.ndarray, scope: Scope, space: str, seed: int, one_direction: bool = False
+    evaluation: Evaluation,
+    rows: np.ndarray,
+    scope: Scope,
+    space: str,
+    seed: int,
+    one_direction: bool = False,
+    n_divisions: int = MOST_DIRECTIONS - 1,
 ) -> list[Candidate]:
     """Candidates found in some rows (m,) of a scope; none where these are all errors, or all correct.
 
-    With `one_direction`, or where few are errors or few are not, only the direction toward all errors.
+    With `one_direction`, or where few are errors or few are not, only the direction toward all errors. The SVM divides
+    errors into as many as `n_divisions`.
     """
     everyone, rows = evaluation.errors[rows], _thinned(rows, evaluation.errors[rows], MOST_ROWS)
     is_error = evaluation.errors[rows]
@@ -149,7 +167,7 @@ def propose(
     proposed = [Candidate(scope, DIRECTION, plane) for plane in planes]
     if one_direction:
         return proposed
-    for finder in _finders(view, space, seed, spans_classes=scope == "all"):
+    for finder in _finders(view, space, seed, n_divisions, spans_classes=scope == "all"):
         finder.fit(_seen_by(finder, evaluation, rows, view))
         for number, one in enumerate(finder.slices(view)):
             proposed.append(Candidate(scope, one.method, (finder, number), _words(one), one.rule))
@@ -199,13 +217,12 @@ def _words(one: Slice) -> str | None:
     return words_of(one.stats["path"]) if "path" in one.stats else one.name if one.rule else None
 
 
-def _finders(view: Evaluation, space: str, seed: int, *, spans_classes: bool) -> list[SliceFinder]:
+def _finders(view: Evaluation, space: str, seed: int, n_divisions: int, *, spans_classes: bool) -> list[SliceFinder]:
     common: dict[str, Any] = {"space": space, "random_state": seed, "progress": False}
     finders: list[SliceFinder] = [
         FailureTree(group_by="label", max_depth=2, n_features=None, **common),
     ]
-    divisions = DIVISIONS if view.errors.sum() >= ERRORS_FOR_FOUR else DIVISIONS[:-1]
-    finders += [FailureDirections(n_directions=n, **common) for n in divisions]
+    finders += [FailureDirections(n_directions=n, **common) for n in DIVISIONS[:n_divisions]]
     if spans_classes:
         finders.append(ErrorMixture(**common))
         if view.losses is not None and view.losses.min() >= 0:

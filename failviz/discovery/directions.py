@@ -195,7 +195,9 @@ class FailureDirections(SliceFinder):
                     decision[rows, column] = self._scorers[column](whitened) if len(rows) else 0.0
         return decision
 
-    def score_differences(self, differences: np.ndarray, *, centre: str = "difference") -> np.ndarray:
+    def score_differences(
+        self, differences: np.ndarray, *, centre: str = "difference", column: int | None = None
+    ) -> np.ndarray:
         """How much a change of the embedding, as from one text to another, leads toward failure.
 
         Parameters
@@ -205,11 +207,14 @@ class FailureDirections(SliceFinder):
         centre : "difference" or "paper"
             "difference" whitens without subtracting a mean, as a difference has none left. "paper" subtracts the mean
             of the *images* from the difference all the same, as the reference code does: that moves every one by the
-            same vector before lengths become one, and so changes their order.
+            same vector before lengths become one, and so changes their order. Dimensions in which images do not differ
+            count in neither.
+        column : int, optional
+            Of `decision_function`: the one direction to score along; default all.
 
         Returns
         -------
-        float64 (m, k)
+        float64 (m, k), or (m,) with `column`
             One column per direction of `order_`: decision values, larger = toward failure (the paper's sign is the
             opposite). The intercept, which belongs to examples, is in all of a column alike.
 
@@ -224,11 +229,14 @@ class FailureDirections(SliceFinder):
             raise ValueError(f"differences must have shape (m, {self.n_features_in_}) as the fit, not {rows.shape}.")
         if centre not in CENTRES:
             raise ValueError(f'centre must be "difference" or "paper", not {centre!r}.')
-        whitened = self._whitening.of_differences(rows) if centre == "difference" else self._whitening(rows)
-        scores = np.empty((len(rows), len(self._scorers)))
-        for column, scorer in enumerate(self._scorers if len(rows) else ()):
-            scores[:, column] = scorer(whitened)
-        return scores
+        scorers = self._scorers if column is None else [self._scorers[column]]
+        scores = np.empty((len(rows), len(scorers)))
+        if len(rows):
+            rows = np.where(self.is_constant_, self.mean_ if centre == "paper" else 0.0, rows)
+            whitened = self._whitening.of_differences(rows) if centre == "difference" else self._whitening(rows)
+            for place, scorer in enumerate(scorers):
+                scores[:, place] = scorer(whitened)
+        return scores if column is None else scores[:, 0]
 
     def slices(self, evaluation: Evaluation) -> list[Slice]:
         """One Slice per direction, most important first; weight 1 where the score is positive.

@@ -14,7 +14,7 @@ from failviz._fingerprints import content_hashes
 from failviz._parallel import parallel_map
 from failviz.discovery.base import SliceFinder, canonical_order, dealt, status_of
 from failviz.discovery.borders import Bordered, drawn
-from failviz.discovery.candidates import MAX_CATEGORIES, Candidate, placed, propose, view_of
+from failviz.discovery.candidates import MAX_CATEGORIES, Candidate, placed, propose, svm_divisions, view_of
 from failviz.discovery.choosing import Choice, listed, select
 from failviz.discovery.cross_fit import SHARES, Judged, Placed, judge
 from failviz.discovery.predicates import Column, why_unusable
@@ -30,16 +30,15 @@ ENOUGH = 8
 class FailureFinder(SliceFinder):
     """Find where the model fails, by several methods at once, and stop where there is nothing more.
 
-    Within each class, and over all of them, failure directions (one to four of an SVM, where errors are few to three;
-    one to four discriminants), trees and metadata rules propose where failures might lie; over all, spotlights and an
-    error mixture do too. From
-    what they propose hidden groups are grown: clouds of examples that are wrong more often, whether or not each of them
-    is (`hidden_groups.py`). Every candidate is looked for again without each third of the data and judged on that
-    third. They are then taken one by one: the worth of a candidate is how sure and how bad it is, among examples that
-    those taken before do not explain, and less in a class of which much is shown. Where a direction is taken that aims
-    at a hidden group which every search draws alike, the slice has the members of the group, ranked by the direction.
-    Where the next would not pass a test at the false-discovery rate `q`, the list ends. It may be empty. **Larger
-    score = more likely to fail.**
+    Within each class, and over all of them, failure directions (one to four of an SVM, up to three where a search shows
+    it fewer than 600 errors; one to four discriminants), trees and metadata rules propose where failures might lie;
+    over all, spotlights and an error mixture do too. From what they propose hidden groups are grown: clouds of examples
+    that are wrong more often, whether or not each of them is (`hidden_groups.py`). Every candidate is looked for again
+    without each third of the data and judged on that third. They are then taken one by one: the worth of a candidate is
+    how sure and how bad it is, among examples that those taken before do not explain, and less in a class of which much
+    is shown. Where a direction is taken that aims at a hidden group which every search draws alike, the slice has the
+    members of the group, ranked by the direction. Where the next would not pass a test at the false-discovery rate `q`,
+    the list ends. It may be empty. **Larger score = more likely to fail.**
 
     Parameters
     ----------
@@ -152,8 +151,17 @@ class FailureFinder(SliceFinder):
         seeds = rng.randint(2**31 - 1, size=len(scopes))
         rows = {scope: np.flatnonzero(scope_mask(scope, evaluation)) for scope in scopes}
         few = {scope: _fewest(errors[rows[scope]]) < ENOUGH for scope in scopes}
+        divisions = {scope: svm_divisions(errors[rows[scope]], 1 - 1 / N_PARTS) for scope in scopes}
         pieces = [
-            (evaluation, rows[scope][folds[rows[scope]] != part], scope, self.space_, int(seed), few[scope])
+            (
+                evaluation,
+                rows[scope][folds[rows[scope]] != part],
+                scope,
+                self.space_,
+                int(seed),
+                few[scope],
+                divisions[scope],
+            )
             for part in (None, *range(N_PARTS))
             for scope, seed in zip(scopes, seeds, strict=True)
         ]

@@ -59,11 +59,8 @@ class Whitening:
         return self._applied(embeddings, self.mean)
 
     def of_differences(self, differences: np.ndarray) -> np.ndarray:
-        """Differences between embeddings (m, d), whitened to unit rows: what is subtracted from both ends cancels.
-
-        Along dimensions that did not vary a difference says nothing, however large it is.
-        """
-        return self._applied(np.where(self.is_constant, 0.0, differences), np.zeros_like(self.mean))
+        """Differences between embeddings (m, d), whitened to unit rows: what is subtracted from both ends cancels."""
+        return self._applied(differences, np.zeros_like(self.mean))
 
     def _applied(self, rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
         for _ in range(self.passes):

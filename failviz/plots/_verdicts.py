@@ -91,13 +91,17 @@ def _checked(verdicts: Any) -> list[Verdict]:
 
 
 def _names(rows: list[Verdict]) -> list[str]:
-    """What the slices are called; those that several methods call alike with the method."""
-    methods: dict[str, set[str]] = {}
+    """What the slices are called; those called alike with the method, and if that is one too, with their place."""
+    methods: dict[str, list[str]] = {}
     for one in rows:
-        methods.setdefault(one.slice.name, set()).add(one.slice.method)
-    return [
-        f"{one.slice.name}, {one.slice.method}" if len(methods[one.slice.name]) > 1 else one.slice.name for one in rows
-    ]
+        methods.setdefault(one.slice.name, []).append(one.slice.method)
+    names = []
+    for place, one in enumerate(rows, start=1):
+        alike, name = methods[one.slice.name], one.slice.name
+        if len(set(alike)) > 1:
+            name = f"{name}, {one.slice.method}"
+        names.append(name if alike.count(one.slice.method) == 1 else f"{name}, row {place}")
+    return names
 
 
 def _kind(verdict: Verdict) -> str:

@@ -64,10 +64,14 @@ def test_another_source_is_refused(source, target):
 @pytest.mark.parametrize("what", ["classifier", "encoder"])
 def test_what_training_gives_is_written_as_it_ships_and_recorded(what, tmp_path, monkeypatch):
     trained = datasets.load_demo_classifier() if what == "classifier" else datasets.load_demo_encoder().towers
+    given = []
     trained = trained.to(memory_format=torch.contiguous_format)  # loading lays it out for speed
-    monkeypatch.setattr(f"failviz.datasets.training.train_{what}", lambda split, **settings: trained)
+    monkeypatch.setattr(
+        f"failviz.datasets.training.train_{what}", lambda split, **settings: given.append(settings) or trained
+    )
     monkeypatch.setattr(build, "DATA", tmp_path)
     build.main([what])
+    assert given == ([{"seed": 1}] if what == "classifier" else [{}])
     content = (tmp_path / f"{what}.safetensors").read_bytes()
     assert content == (SHIPPED / f"{what}.safetensors").read_bytes()
     record = json.loads((tmp_path / "SOURCES.json").read_text())["outputs"][f"{what}.safetensors"]

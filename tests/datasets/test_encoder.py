@@ -1,5 +1,7 @@
 """The demo encoder puts pictures near the sentences that describe them."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -49,4 +51,13 @@ def test_one_sentence_instead_of_a_list_is_refused(encoder):
 
 
 def test_unknown_words_give_finite_vectors(encoder):
-    assert np.isfinite(encoder.encode_texts(["zebra", ""])).all()
+    with pytest.warns(UserWarning, match="no word of 'zebra'"):
+        assert np.isfinite(encoder.encode_texts(["zebra", ""])).all()
+
+
+def test_a_sentence_without_a_word_it_knows_is_not_taken_in_silence(encoder):
+    with pytest.warns(UserWarning, match="knows no word of 'a photo of a zebra in space', so it means nothing"):
+        encoder.encode_texts(["a photo of a dress", "a photo of a zebra in space"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.encode_texts(["a photo", "a photo of a zebra on grass"])

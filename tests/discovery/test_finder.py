@@ -13,7 +13,7 @@ from scipy.stats import hypergeom
 from failviz.discovery import ErrorMixture, FailureDirections, FailureFinder, Spotlight
 from failviz.discovery.base import dealt
 from failviz.discovery.borders import Bordered, drawn
-from failviz.discovery.candidates import HIDDEN_GROUP, Candidate, _thinned, placed, propose
+from failviz.discovery.candidates import HIDDEN_GROUP, Candidate, _thinned, placed, propose, svm_divisions
 from failviz.discovery.choosing import Choice, listed, select
 from failviz.discovery.cross_fit import Judged, Placed, cut_at, judge
 from failviz.discovery.hidden_groups import Whitened, _heights, find_groups
@@ -426,14 +426,31 @@ def test_errors_are_divided_for_directions_of_the_svm_and_for_discriminants(scop
     assert sum(not isinstance(place, tuple) for place in directions) == 1 + 2 + 3 + 4
 
 
-@pytest.mark.parametrize(("n_errors", "most"), [(599, 3), (600, 4)])
-def test_many_errors_are_divided_into_four_for_the_svm_too(n_errors, most):
+@pytest.mark.parametrize(
+    ("n", "n_errors", "most"),
+    [(2000, 739, 3), (2000, 899, 3), (2000, 900, 4), (20_000, 2000, 3), (20_000, 3000, 4), (100_000, 1500, 3)],
+)
+def test_the_svm_divides_errors_into_four_where_a_search_shows_it_many(n, n_errors, most):
+    assert svm_divisions(np.arange(n) < n_errors, 2 / 3) == most
+
+
+@pytest.mark.parametrize(("n_errors", "most"), [(880, 3), (920, 4)])
+def test_every_search_of_a_scope_divides_errors_alike(n_errors, most, monkeypatch):
     rng = np.random.default_rng(0)
     rows, wrong = rng.normal(size=(1500, 6)), np.arange(1500) < n_errors
     rows[wrong, :4] += 2 * np.eye(4)[np.arange(n_errors) % 4]
-    found = propose(evaluation_of(rows, wrong), np.arange(1500), ("label", 0), "embedding", 0)
-    of_svm = [one for one in found if one.method == "failure direction" and isinstance(one.place, tuple)]
-    assert {one.place[0].n_directions for one in of_svm} == set(range(1, most + 1))
+    divided = []
+
+    def recorded(evaluation, members, scope, *settings):
+        found = propose(evaluation, members, scope, *settings)
+        of_svm = [one.place[0] for one in found if isinstance(one.place, tuple) and "direction" in one.method]
+        divided.append({finder.n_directions for finder in of_svm})
+        return found
+
+    monkeypatch.setattr("failviz.discovery.finder.propose", recorded)
+    with joblib.parallel_config(n_jobs=1):
+        FailureFinder(random_state=0, progress=False).fit(evaluation_of(rows, wrong))
+    assert divided == [set(range(1, most + 1))] * 8  # two scopes: all rows, and two of three thirds, three times
 
 
 @pytest.mark.parametrize("n_errors, n_proposed", [(0, 0), (1, 1), (4, 1), (296, 1), (299, 1), (300, 0)])
