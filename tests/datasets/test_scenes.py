@@ -179,6 +179,7 @@ def test_a_blind_spot_that_cannot_be_is_refused(wrong, message):
 def test_classifier_is_good_and_each_blind_spot_is_bad(scenes, test_predictions):
     correct = test_predictions == scenes.test.true_labels
     assert correct.mean() >= 0.80
+    assert 1e6 <= (items_file.DATA / "classifier.safetensors").stat().st_size <= 2e6
     for number, spot in enumerate(datasets.BLIND_SPOTS):
         inside = scenes.test.blind_spot == number
         rest = (scenes.test.true_labels == datasets.CLASS_NAMES.index(spot.label)) & ~inside
