@@ -189,16 +189,19 @@ def test_maps_need_not_have_the_proportions_of_the_picture(size, layer):
 
 
 class Attended(Pooled):
-    """Matrices of attention (n, heads, t, t) are as square as the picture, and no maps."""
+    """Neither matrices of attention (n, heads, t, t), though as square as the picture, nor keys (n, heads, t, d) are
+    maps."""
 
     def __init__(self):
         super().__init__()
         self.attention, self.drop, self.window = nn.Softmax(dim=-1), nn.Dropout(), nn.Identity()
+        self.norm = nn.LayerNorm(5)
 
     def forward(self, x):
         maps = self.relu(self.conv(x))
         rows = maps.flatten(2).transpose(1, 2)
-        share = self.drop(self.attention((rows @ rows.transpose(1, 2))[:, None]))
+        keys = self.norm(rows[:, None])
+        share = self.drop(self.attention(keys @ keys.transpose(2, 3)))
         self.window(share.repeat(4, 1, 1, 1))
         return self.fc((share[:, 0] @ rows).mean(dim=1) * 0 + rows.mean(dim=1))
 

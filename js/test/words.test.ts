@@ -53,6 +53,7 @@ describe("figures", () => {
     expect([percent(0.5812), percent(0.819, 1), percent(null)]).toEqual(["58%", "81.9%", "–"]);
     expect([interval(0.436, 0.694), interval(null, 1)]).toEqual(["[44, 69]", ""]);
     expect([points(0.58, 0.14), points(0.1, 0.12), points(0.1, 0.1), points(0.1, null)]).toEqual(["+44 pts", "−2 pts", "±0 pts", ""]);
+    expect([points(0.1755, 0.185, 1), points(0.0095, 0, 1), percent(0.1845, 1)]).toEqual(["−1.0 pts", "+1.0 pts", "18.5%"]);
     expect([plural(1, "label"), plural(4000, "label"), short(-1.2345), short(null)]).toEqual(["1 label", "4,000 labels", "−1.23", "–"]);
   });
 

@@ -3,10 +3,13 @@ import type { Slice } from "./protocol";
 
 const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
+/** Halves go up, as Python rounds them: 0.95 is kept as a hair less. */
+const PERCENT = 100 + 1e-7;
+
 export const whole = (value: number): string => grouped.format(value);
 
 export function percent(rate: number | null, digits = 0): string {
-  return rate === null ? "–" : `${(rate * 100).toFixed(digits)}%`;
+  return rate === null ? "–" : `${(rate * PERCENT).toFixed(digits)}%`;
 }
 
 /** Decimals of the rates of n examples: from a thousand on a tenth of a point is more than one of them. */
@@ -19,7 +22,7 @@ export function interval(low: number | null, high: number | null, digits = 0): s
 
 /** With a true minus, and `plus` and `none` where there is none. */
 function signed(share: number, digits: number, plus = "", none = ""): string {
-  const figure = Number((share * 100).toFixed(digits));
+  const figure = Number((share * PERCENT).toFixed(digits));
   return figure === 0 ? `${none}0` : (figure < 0 ? "−" : plus) + Math.abs(figure).toFixed(digits);
 }
 
