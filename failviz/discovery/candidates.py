@@ -147,25 +147,24 @@ def propose(
     scope: Scope,
     space: str,
     seed: int,
-    one_direction: bool = False,
     n_divisions: int = MOST_DIRECTIONS - 1,
 ) -> list[Candidate]:
     """Candidates found in some rows (m,) of a scope; none where these are all errors, or all correct.
 
-    With `one_direction`, or where few are errors or few are not, only the direction toward all errors. The SVM divides
-    errors into as many as `n_divisions`.
+    The SVM divides errors into as many as `n_divisions`. With 1, or where few are errors or few are not, only the
+    discriminant toward all errors.
     """
     everyone, rows = evaluation.errors[rows], _thinned(rows, evaluation.errors[rows], MOST_ROWS)
     is_error = evaluation.errors[rows]
     fewest = min(is_error.sum(), (~is_error).sum())
     if fewest == 0:
         return []
-    one_direction |= bool(fewest < FEWEST)
+    n_divisions = 1 if fewest < FEWEST else n_divisions
     counts = _counts(everyone, is_error)
     view = view_of(evaluation, rows, space, is_error=is_error, weights=counts)
-    planes = _discriminants(view.space(space), is_error, DIVISIONS[:1] if one_direction else DIVISIONS, seed)
+    planes = _discriminants(view.space(space), is_error, DIVISIONS[:1] if n_divisions == 1 else DIVISIONS, seed)
     proposed = [Candidate(scope, DIRECTION, plane) for plane in planes]
-    if one_direction:
+    if n_divisions == 1:
         return proposed
     for finder in _finders(view, space, seed, n_divisions, spans_classes=scope == "all"):
         finder.fit(_seen_by(finder, evaluation, rows, view))

@@ -150,18 +150,9 @@ class FailureFinder(SliceFinder):
         scopes: list[Scope] = ["all", *(("label", int(c)) for c in searched)]
         seeds = rng.randint(2**31 - 1, size=len(scopes))
         rows = {scope: np.flatnonzero(scope_mask(scope, evaluation)) for scope in scopes}
-        few = {scope: _fewest(errors[rows[scope]]) < ENOUGH for scope in scopes}
-        divisions = {scope: svm_divisions(errors[rows[scope]], 1 - 1 / N_PARTS) for scope in scopes}
+        divisions = {scope: _divisions(errors[rows[scope]]) for scope in scopes}
         pieces = [
-            (
-                evaluation,
-                rows[scope][folds[rows[scope]] != part],
-                scope,
-                self.space_,
-                int(seed),
-                few[scope],
-                divisions[scope],
-            )
+            (evaluation, rows[scope][folds[rows[scope]] != part], scope, self.space_, int(seed), divisions[scope])
             for part in (None, *range(N_PARTS))
             for scope, seed in zip(scopes, seeds, strict=True)
         ]
@@ -279,6 +270,11 @@ class FailureFinder(SliceFinder):
 
 def _fewest(errors: np.ndarray) -> int:
     return int(min(errors.sum(), (~errors).sum()))
+
+
+def _divisions(is_error: np.ndarray) -> int:
+    """Into how many groups all searches of a scope divide its errors at most; 1 = only one direction is proposed."""
+    return 1 if _fewest(is_error) < ENOUGH else svm_divisions(is_error, 1 - 1 / N_PARTS)
 
 
 def _status(errors: np.ndarray) -> str:
