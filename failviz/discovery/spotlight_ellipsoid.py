@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from failviz.discovery.spotlight_level import Cloud, Scaling
+from failviz.discovery.spotlight_level import FLOOR, Cloud, Scaling
 
 _LEAST_SHRINKAGE = 0.01  # keeps axes within what float32 resolves
 _BLOCK = 4096
@@ -67,9 +67,9 @@ class Frame:
 
     @classmethod
     def of(cls, cloud: Cloud, mass: np.ndarray) -> Frame | None:
-        """The frame of the rows under mass (n,); None where they have no extent."""
+        """The frame of the rows under mass (n,); None where they are alike, as far as distances are resolved."""
         covariance = shrunken_covariance(cloud.rows, mass)
-        if not np.trace(covariance) > 0:
+        if np.trace(covariance) <= FLOOR:
             return None
         factor = cholesky(covariance, lower=True)
         return cls(factor, Scaling.fit(_upright(cloud.rows, factor), cloud.weights))
