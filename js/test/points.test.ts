@@ -109,6 +109,12 @@ describe("camera", () => {
     expect(toScreen(transform, 0, 0)[1]).toBeGreaterThan(toScreen(transform, 0, 65535)[1]);
   });
 
+  it("leaves room below the layout for the buttons over the plot", () => {
+    const transform = transformOf(HOME, size);
+    expect(toScreen(transform, 0, 0)[1]).toBeCloseTo(454);
+    expect(toScreen(transform, 65535, 65535)).toEqual([expect.closeTo(782), expect.closeTo(18)]);
+  });
+
   it("keeps the point under the pointer while zooming, and follows the pointer while panning", () => {
     const before = toPosition(transformOf(HOME, size), 610, 90);
     const after = toPosition(transformOf(zoomAt(HOME, size, 2.5, 610, 90), size), 610, 90);

@@ -2,6 +2,8 @@
 
 const FULL = 65535;
 const PAD = 18;
+/** Room below the layout for the buttons that lie over the plot. */
+const FOOT = 46;
 const MIN_ZOOM = 0.5;
 const MAX_ZOOM = 400;
 
@@ -30,12 +32,12 @@ export const HOME: Camera = { x: 0.5, y: 0.5, zoom: 1 };
 /** Map axes have no unit, so the layout fills the plot in both directions. */
 export function transformOf(camera: Camera, { width, height }: Size): Transform {
   const spanX = Math.max(width - 2 * PAD, 1) * camera.zoom;
-  const spanY = Math.max(height - 2 * PAD, 1) * camera.zoom;
+  const spanY = Math.max(height - PAD - FOOT, 1) * camera.zoom;
   return {
     scaleX: spanX / FULL,
     scaleY: -spanY / FULL,
     offsetX: width / 2 - camera.x * spanX,
-    offsetY: height / 2 + camera.y * spanY,
+    offsetY: (height + PAD - FOOT) / 2 + camera.y * spanY,
   };
 }
 

@@ -27,7 +27,7 @@ export function SliceList({ session, loaded, onNew }: Props) {
     if (!item) return;
     const above = item.offsetTop - seen.offsetTop - seen.scrollTop;
     seen.scrollTop += above < 0 ? above : Math.max(0, above + item.offsetHeight - seen.clientHeight);
-  }, [active?.key, !list]);
+  }, [active?.key, !list, session.store.view.value]); // a comparison may have hidden it
 
   function choose(slice: Slice) {
     session.store.choose(slice.key);
