@@ -146,6 +146,17 @@ def test_the_button_retrains_and_both_halves_show_what_changed(opened):
     overall = "[c for c in explorer.runs[-1].comparison(directions) if c.group == 'overall' and c.arm == 'plan'][0]"
     fixed = int(ask(client, f"c = {overall}; print(c.fixed)"))
     assert "800" in shown and any(word in shown for word in ("better", "worse", "no clear change"))
+    wide = page.viewport_size
+    page.set_viewport_size({**wide, "width": 900})  # both arms fit, in the room of the list
+    explorer.locator("[data-testid=slice-list]").wait_for(state="hidden")
+    assert (
+        row.evaluate(
+            "row => { const box = row.closest('table').parentElement; return box.scrollWidth - box.clientWidth; }"
+        )
+        == 0
+    )
+    page.set_viewport_size(wide)
+    explorer.locator("[data-testid=slice-list]").wait_for()
     names = explorer.locator("[data-testid=compare-row][data-group=slice]").count()
     assert names == int(ask(client, "print(len(explorer.slices))"))
     explorer.locator("[data-testid=compare-row][data-group=slice]").first.click()
