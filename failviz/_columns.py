@@ -30,6 +30,7 @@ def aligned_columns(
     class_names: Iterable[object] | None,
     source: Any,
     model_spaces: Iterable[str],
+    feature_names: Any,
 ) -> dict[str, Any]:
     """The attributes of an Evaluation by name; the parameters are those of its constructor."""
     spaces = _spaces(embeddings)
@@ -69,6 +70,7 @@ def aligned_columns(
         "class_names": None if names is None else list(names),
         "source": as_source_of(source, n),
         "model_spaces": _model_spaces(model_spaces, spaces),
+        "_feature_names": _feature_names(feature_names, embeddings, spaces),
     }
 
 
@@ -93,6 +95,31 @@ def _model_spaces(names: Iterable[str], spaces: Mapping[str, np.ndarray]) -> tup
     if unknown:
         raise ValueError(f"model_spaces names {unknown[0]!r}, and the spaces are {', '.join(map(repr, spaces))}.")
     return names
+
+
+def _feature_names(given: Any, embeddings: Any, spaces: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
+    """Names of the dimensions of spaces: those given, else the columns of a dataframe where all are texts."""
+    tables = embeddings if isinstance(embeddings, Mapping) else dict.fromkeys(spaces, embeddings)
+    columns = {str(space): list(getattr(table, "columns", ())) for space, table in tables.items()}
+    known = {
+        space: names
+        for space, names in columns.items()
+        if names and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    }
+    if given is None:
+        return known
+    if not isinstance(given, Mapping):
+        given = {next(iter(spaces)): given}
+    for space, names in given.items():
+        if space not in spaces:
+            raise ValueError(f"feature_names names {space!r}, and the spaces are {', '.join(map(repr, spaces))}.")
+        known[space] = list(_checks.unique_names(names, f"feature_names[{space!r}]"))
+        if len(known[space]) != spaces[space].shape[1]:
+            raise ValueError(
+                f"feature_names[{space!r}] must name each of the {spaces[space].shape[1]} dimensions, and "
+                f"{len(known[space])} came."
+            )
+    return known
 
 
 def _weights(weights: Any, n: int) -> np.ndarray:

@@ -27,7 +27,8 @@ class Pairs:
         return self._n
 
     def __getitem__(self, row: int) -> tuple[Any, Any]:
-        return self.rows(row, row + 1)[0][0], self.labels[row]
+        inputs = self.rows(row, row + 1)[0]
+        return (inputs.iloc if hasattr(inputs, "iloc") else inputs)[0], self.labels[row]
 
     def rows(self, start: int, stop: int) -> tuple[Any, np.ndarray]:
         """Rows `start...stop` in the type that X has, so that estimators see the frame they were fitted on."""
@@ -168,6 +169,10 @@ def _digest(value: Any) -> bytes:
                 feed(one)
         elif isinstance(part, torch.Tensor):
             feed(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        elif hasattr(part, "iloc"):  # the row of a frame
+            feed(part.to_numpy())
+        elif isinstance(part, np.ndarray) and part.dtype == object:
+            feed(part.tolist())
         elif isinstance(part, np.ndarray | np.generic) and part.dtype != object:
             digest.update(str(part.dtype).encode() + np.ascontiguousarray(part).tobytes())
         elif hasattr(part, "tobytes") and not isinstance(part, np.ndarray):

@@ -1,9 +1,9 @@
 """The folder in which an Evaluation is saved: one `.npy` per column, `ids.json` and `evaluation.json`.
 
 Format 1. `evaluation.json` holds the format number, the names of spaces and columns, class names, what each
-metadata column is, and two hashes that `read` checks: one of ids, spaces and outcome columns, one of metadata
-and `model_spaces`. Metadata columns are `.npy` where numpy knows their dtype and JSON lists elsewhere. Files are
-opened without pickle.
+metadata column is, and two hashes that `read` checks: one of ids, spaces and outcome columns, one of metadata,
+`model_spaces` and the names of dimensions, where there are some. Metadata columns are `.npy` where numpy knows their
+dtype and JSON lists elsewhere. Files are opened without pickle.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MARK = "evaluation.json"
+_FACTS = ("metadata", "model_spaces", "feature_names")
 COLUMNS = ("labels", "predictions", "probs", "losses", "weights")
 _DAMAGE = (None, errno.ENOENT, errno.EISDIR, errno.ENOTDIR)  # of a folder; other numbers are of the machine
 
@@ -41,19 +42,21 @@ def write(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
             np.save(folder / f"{name}.npy", getattr(evaluation, name), allow_pickle=False)
         _write_list(evaluation.ids.tolist(), folder / "ids.json")
         metadata = None if evaluation.metadata is None else _write_metadata(evaluation.metadata, folder)
-        model_spaces = list(evaluation.model_spaces)
+        facts: dict[str, Any] = {"metadata": metadata, "model_spaces": list(evaluation.model_spaces)}
+        names = {space: evaluation.feature_names(space) for space in evaluation.spaces}
+        if named := {space: found for space, found in names.items() if found}:
+            facts["feature_names"] = named
         write_json(
             folder / MARK,
             {
                 "format": FORMAT,
                 "hash": evaluation.hash,
-                "metadata_hash": _metadata_hash(folder, metadata, model_spaces),
+                "metadata_hash": _metadata_hash(folder, facts),
                 "n_examples": evaluation.n_examples,
                 "spaces": evaluation.spaces,
                 "columns": present,
                 "class_names": evaluation.class_names,
-                "model_spaces": model_spaces,
-                "metadata": metadata,
+                **facts,
             },
         )
 
@@ -77,7 +80,7 @@ def read(path: str | os.PathLike[str], *, source: Any = None) -> Evaluation:
     shown = as_source_of(source, header["n_examples"])
     try:
         metadata, columns = header["metadata"], _read_columns(header, folder)
-        metadata_hash = _metadata_hash(folder, metadata, header["model_spaces"])
+        metadata_hash = _metadata_hash(folder, {name: header[name] for name in _FACTS if name in header})
         frame = None if metadata is None else _read_metadata(metadata, folder, header["n_examples"])
         evaluation = Evaluation(**columns, metadata=frame, source=shown)
         is_whole = metadata_hash == header["metadata_hash"] and evaluation.hash == header["hash"]
@@ -103,6 +106,7 @@ def _read_columns(header: dict[str, Any], folder: Path) -> dict[str, Any]:
         "ids": _read_list(folder / "ids.json"),
         "class_names": header["class_names"],
         "model_spaces": header["model_spaces"],
+        "feature_names": header.get("feature_names"),
     }
 
 
@@ -114,9 +118,9 @@ def _read_list(path: Path) -> list[Any]:
     return json.loads(path.read_text(encoding="ascii"))
 
 
-def _metadata_hash(folder: Path, metadata: Any, model_spaces: list[str]) -> str:
+def _metadata_hash(folder: Path, facts: dict[str, Any]) -> str:
     """Hexadecimal fingerprint of what `Evaluation.hash` leaves out."""
-    digest = hashlib.sha256(json.dumps([metadata, model_spaces]).encode())
+    digest = hashlib.sha256(json.dumps(list(facts.values())).encode())
     for path in sorted(folder.glob("metadata-*")):
         digest.update(hashlib.sha256(path.name.encode() + path.read_bytes()).digest())
     return digest.hexdigest()

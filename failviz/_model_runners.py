@@ -43,6 +43,10 @@ class Runner:
     def __call__(self, batch: Any, first_row: int = 0) -> dict[str, np.ndarray]:
         raise TypeError("a Runner is one of the classes below")
 
+    def feature_names(self, items: Any) -> list[str] | None:
+        """What the dimensions of the space that it yields are called, where they have names."""
+        return None
+
     def _own_losses(self, outputs: Any, labels: Any, n: int) -> np.ndarray:
         assert self._loss is not None
         losses = to_array(self._loss(outputs, labels)).astype(np.float64)
@@ -127,6 +131,20 @@ class ArrayRunner(Runner):
             features = features.toarray()
         is_table = isinstance(features, np.ndarray) and features.ndim == 2 and features.dtype.kind in "uif"
         return features.astype(np.float32) if is_table else None
+
+    def feature_names(self, items: Any) -> list[str] | None:
+        """The columns of the frame that comes in, or what the steps of a pipeline before the last make of them."""
+        columns = getattr(getattr(items, "inputs", None), "columns", None)
+        names: list[Any] = [] if columns is None else list(columns)
+        if hasattr(self._model, "steps") and len(self._model.steps) > 1:
+            try:
+                names = list(self._model[:-1].get_feature_names_out())
+            except (AttributeError, ValueError):  # a step that cannot tell
+                names = []
+            if names == [f"x{number}" for number in range(len(names))]:  # what scikit-learn calls columns without names
+                names = []
+        is_clear = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+        return names if names and is_clear else None
 
     def _numbered(self, labels: Any, first_row: int) -> np.ndarray:
         assert self._number is not None

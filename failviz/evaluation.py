@@ -59,6 +59,9 @@ class Evaluation:
     model_spaces : list of str, default ()
         Names of the spaces that are layers of the model under study: a slice found there may be
         no more than a confusion cell, and `verify` says so.
+    feature_names : list of str (of the first space) or dict of {space name: list of str}, optional
+        What the dimensions of a space are called, so that rules say "age high"; default the column names, where
+        embeddings are a dataframe.
 
     Raises
     ------
@@ -87,9 +90,11 @@ class Evaluation:
         class_names: Iterable[object] | None = None,
         source: Any = None,
         model_spaces: Iterable[str] = (),
+        feature_names: Any = None,
     ):
+        outcomes = (labels, predictions, probs, losses, weights)
         columns = aligned_columns(
-            embeddings, labels, predictions, probs, losses, weights, ids, metadata, class_names, source, model_spaces
+            embeddings, *outcomes, ids, metadata, class_names, source, model_spaces, feature_names
         )
         for name, value in columns.items():
             super().__setattr__(name, value)
@@ -105,6 +110,7 @@ class Evaluation:
     source: Any
     model_spaces: tuple[str, ...]
     _spaces: dict[str, np.ndarray]
+    _feature_names: dict[str, list[str]]
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"an Evaluation does not change: build another one with the new {name}.")
@@ -123,6 +129,7 @@ class Evaluation:
         metadata: Any = None,
         source: Any = None,
         model_spaces: Iterable[str] = (),
+        feature_names: Any = None,
     ) -> Heads:
         """One binary Evaluation for each head of a multi-label model, so that each can be searched by itself.
 
@@ -133,7 +140,7 @@ class Evaluation:
 
         Parameters
         ----------
-        embeddings, weights, ids, metadata, source, model_spaces
+        embeddings, weights, ids, metadata, source, model_spaces, feature_names
             As of the constructor; weights count in F1.
         labels : (n, n_heads) of 0 and 1, or true and false
         probs : (n, n_heads)
@@ -165,7 +172,13 @@ class Evaluation:
         (['not hat', 'hat'], 0.0)
         """
         examples = cls(
-            embeddings, weights=weights, ids=ids, metadata=metadata, source=source, model_spaces=model_spaces
+            embeddings,
+            weights=weights,
+            ids=ids,
+            metadata=metadata,
+            source=source,
+            model_spaces=model_spaces,
+            feature_names=feature_names,
         )
         return heads_of(examples, labels, probs, thresholds, head_names)
 
@@ -209,13 +222,17 @@ class Evaluation:
 
     def space(self, name: str | None = None) -> np.ndarray:
         """Embeddings (n, d) of one space; the first one when no name is given."""
-        if name is None:
-            name = self.spaces[0]
+        name = self.spaces[0] if name is None else name
         if name not in self._spaces:
             raise ValueError(
                 f"there is no space {name!r} in this Evaluation, only {', '.join(map(repr, self.spaces))}."
             )
         return self._spaces[name]
+
+    def feature_names(self, space: str | None = None) -> list[str] | None:
+        """What the dimensions of a space (the first one when no name is given) are called; None where nobody said."""
+        names = self._feature_names.get(self.spaces[0] if space is None else space)
+        return None if names is None else list(names)
 
     @cached_property
     def errors(self) -> np.ndarray:
@@ -336,6 +353,7 @@ class Evaluation:
             class_names=self._all_names(),
             source=None if self.source is None else self.source.take(rows),
             model_spaces=self.model_spaces,
+            feature_names=self._feature_names,
         )
 
     def _all_names(self) -> list[str] | None:

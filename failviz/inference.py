@@ -70,7 +70,7 @@ def evaluate(
         True records the input of the last linear layer as the space "hidden"; a name records the
         output of that layer as a space of that name; False records none. Positions (of pixels, of
         tokens that are no padding) are averaged. For an estimator the space is "features": its
-        inputs, or in a pipeline what the last step receives.
+        inputs, or in a pipeline what the last step receives, with the names that its columns have.
     loss : callable(outputs, labels) -> (b,), optional
         Per-example loss, given what the model returned; default cross-entropy in nats.
     transform : callable, optional
@@ -189,7 +189,11 @@ def evaluate(
                 "embeds the examples: give encoders=, or build an Evaluation with embeddings of your own (for texts, "
                 "TruncatedSVD of TF-IDF)."
             )
-        return Evaluation(spaces, **columns, **facts, model_spaces=own)
+        names = run.feature_names(items)
+        if names is not None and ("features" not in spaces or len(names) != spaces["features"].shape[1]):
+            names = None
+        named_features = None if names is None else {"features": names}
+        return Evaluation(spaces, **columns, **facts, model_spaces=own, feature_names=named_features)
     finally:
         if temporary is not None:  # mapped files live on until the arrays are gone
             shutil.rmtree(temporary, ignore_errors=True)

@@ -114,6 +114,41 @@ def test_model_spaces_go_along(tmp_path):
         Evaluation({"clip": np.eye(3)}, model_spaces="clip")
 
 
+def test_names_of_dimensions_go_along(tmp_path):
+    frame = pd.DataFrame({"age": [30.0, 40.0, 50.0], "dose in mg": [1.0, 2.0, 3.0]})
+    ev = Evaluation({"clip": np.eye(3), "table": frame})
+    ev.save(tmp_path / "ev")
+    for one in (ev, ev.take([2, 0]), *ev.split(0.5, random_state=0), Evaluation.load(tmp_path / "ev")):
+        assert one.feature_names() is None
+        assert one.feature_names("table") == ["age", "dose in mg"]
+    assert Evaluation(frame).feature_names() == ["age", "dose in mg"]
+    assert Evaluation(frame, feature_names=["a", "b"]).feature_names() == ["a", "b"]
+    assert Evaluation({"clip": np.eye(3)}, feature_names={"clip": ["x", "y", "z"]}).feature_names() == [*"xyz"]
+    assert Evaluation(frame.to_numpy()).feature_names() is Evaluation(pd.DataFrame(np.eye(3))).feature_names() is None
+    heads = Evaluation.from_multilabel(frame, labels=[[1], [0], [1]], probs=[[0.7], [0.6], [0.9]])
+    assert heads["head 0"].feature_names() == ["age", "dose in mg"]
+    assert Evaluation(frame).hash == Evaluation(frame.to_numpy()).hash  # the same numbers
+
+
+def test_names_of_dimensions_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="feature_names names 'hidden', and the spaces are 'clip'"):
+        Evaluation({"clip": np.eye(3)}, feature_names={"hidden": ["a", "b", "c"]})
+    with pytest.raises(
+        ValueError, match=r"feature_names\['embedding'\] must name each of the 3 dimensions, and 2 came"
+    ):
+        Evaluation(np.eye(3), feature_names=["a", "b"])
+    with pytest.raises(ValueError, match=r"feature_names\['embedding'\] must be unique, and 'a' comes again"):
+        Evaluation(np.eye(2), feature_names=["a", "a"])
+
+
+def test_changed_names_of_dimensions_are_damage(tmp_path):
+    Evaluation(np.eye(2), feature_names=["age", "dose"]).save(tmp_path / "ev")
+    header = tmp_path / "ev" / "evaluation.json"
+    header.write_text(header.read_text().replace("dose", "cost"))
+    with pytest.raises(ValueError, match="is not what was saved"):
+        Evaluation.load(tmp_path / "ev")
+
+
 def test_a_certain_wrong_answer_has_a_finite_loss():
     ev = Evaluation(np.eye(2), labels=[0, 0], probs=[[0.0, 1.0], [1.0, 0.0]])
     assert np.isfinite(ev.losses).all() and ev.losses[1] == 0

@@ -10,7 +10,7 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
 from failviz import Evaluation, encoders, evaluate
@@ -175,9 +175,29 @@ def test_pipelines_are_embedded_by_what_their_last_step_receives():
     np.testing.assert_allclose(ev.space("features"), words[:-1].transform(texts).toarray(), atol=1e-6)
     assert ev.source.text(3) == texts[3] and ev.error_rate == 0
     table = np.random.default_rng(0).normal(size=(40, 2)) * (1, 1000)
+    assert ev.feature_names() == words[:-1].get_feature_names_out().tolist() and "film" in ev.feature_names()
     scaled = make_pipeline(StandardScaler(), LogisticRegression()).fit(table, np.arange(40) % 2)
     ev = evaluate(scaled, (table, np.arange(40) % 2), progress=False)
     np.testing.assert_allclose(ev.space().std(axis=0), 1, atol=1e-5)
+    assert ev.feature_names() is None  # "x0" and "x1" say nothing
+
+
+def test_columns_of_a_frame_name_the_features(tmp_path):
+    y = np.arange(40) % 2
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["age", "dose in mg"])
+    plain, scaled = (
+        LogisticRegression().fit(frame, y),
+        make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, y),
+    )
+    for model in (plain, scaled):
+        assert evaluate(model, (frame, y), progress=False).feature_names() == ["age", "dose in mg"]
+    for _ in range(2):  # the second time the folder is only opened
+        ev = evaluate(plain, (frame, y), path=tmp_path / "run", progress=False)
+        assert ev.feature_names("features") == ["age", "dose in mg"]
+    mute = make_pipeline(FunctionTransformer(lambda table: table + 1), LogisticRegression()).fit(frame, y)
+    assert evaluate(mute, (frame, y), progress=False).feature_names() is None
+    numbered = frame.set_axis([0, 1], axis=1)
+    assert evaluate(LogisticRegression().fit(numbered, y), (numbered, y), progress=False).feature_names() is None
 
 
 def test_the_models_own_layer_is_known_whoever_recorded_it():

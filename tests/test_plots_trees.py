@@ -63,6 +63,16 @@ def test_boxes_hold_features_and_rates_of_the_fit(finder):
     assert ax.get_title("left") == "examples labelled class 0\nfeatures of 'embedding'; rates of the fit, in-sample"
 
 
+def test_boxes_hold_names_of_features_where_there_are_some(seen):
+    names = ["age", "$dose_1$ per kilogram of body weight", "b", "c", "$c_1$", "d"]
+    columns = {name: getattr(seen, name) for name in ("labels", "predictions", "class_names")}
+    named = Evaluation(seen.space(), **columns, feature_names=names)
+    finder = FailureTree("label", max_depth=2, random_state=0, progress=False).fit(named)
+    drawn = boxes(plots.tree(finder, 0, axes()))
+    assert {"$c_1$", "$dose_1$ per kilogram…"} <= set(drawn)
+    assert not any(text.get_parse_math() for found in drawn.values() for _, text in found)
+
+
 def test_edges_say_the_side_of_the_threshold_and_high_values_go_up(finder):
     ax = plots.tree(finder, 0, axes())
     grown = finder.trees_[0]

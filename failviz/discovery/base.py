@@ -87,6 +87,7 @@ class SliceFinder(BaseEstimator, ABC):
         embeddings = evaluation.space(name)
         self.space_ = evaluation.spaces[0] if name is None else name
         self.n_features_in_ = embeddings.shape[1]
+        self.feature_names_in_ = evaluation.feature_names(self.space_)
         self.class_names_ = evaluation.class_names
         fingerprints = evaluation.row_fingerprints(self.space_)
         self.seen_rows_ = fingerprints[np.lexsort(fingerprints.T[::-1])]
@@ -108,6 +109,14 @@ class SliceFinder(BaseEstimator, ABC):
             raise ValueError(
                 f"{type(self).__name__} was fitted on {self.n_features_in_} dimensions of {self.space_!r}, "
                 f"and this Evaluation has {embeddings.shape[1]}: use the same encoder for both."
+            )
+        names = evaluation.feature_names(self.space_)
+        if names is not None and self.feature_names_in_ is not None and names != self.feature_names_in_:
+            pairs = zip(self.feature_names_in_, names, strict=True)
+            at, (fitted, given) = next((at, pair) for at, pair in enumerate(pairs) if pair[0] != pair[1])
+            raise ValueError(
+                f"{type(self).__name__} was fitted on a space {self.space_!r} whose dimension {at} is {fitted!r}, and "
+                f"in this Evaluation it is {given!r}: give both the same columns, in the same order."
             )
         if self.class_names_ is not None and evaluation.class_names not in (None, self.class_names_):
             raise ValueError(

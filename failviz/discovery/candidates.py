@@ -127,6 +127,7 @@ def view_of(
         losses=None if is_error is None or evaluation.losses is None else evaluation.losses[rows],
         weights=weights,
         metadata=None if evaluation.metadata is None else evaluation.metadata.iloc[rows],
+        feature_names=evaluation.feature_names(space),
     )
 
 
@@ -167,9 +168,9 @@ def propose(
     if n_divisions == 1:
         return proposed
     for finder in _finders(view, space, seed, n_divisions, spans_classes=scope == "all"):
-        finder.fit(_seen_by(finder, evaluation, rows, view))
+        names = finder.fit(_seen_by(finder, evaluation, rows, view)).feature_names_in_
         for number, one in enumerate(finder.slices(view)):
-            proposed.append(Candidate(scope, one.method, (finder, number), _words(one), one.rule))
+            proposed.append(Candidate(scope, one.method, (finder, number), _words(one, names), one.rule))
     starts = [
         start
         for one, (scores, weights) in zip(proposed, placed(proposed, view, space), strict=True)
@@ -211,9 +212,9 @@ def _counts(everyone: np.ndarray, is_error: np.ndarray) -> np.ndarray | None:
     return np.where(is_error, of_errors, of_others)
 
 
-def _words(one: Slice) -> str | None:
+def _words(one: Slice, names: Sequence[str] | None) -> str | None:
     """Its rule as people say it, where it has one; the class, of which there is but one here, goes without saying."""
-    return words_of(one.stats["path"]) if "path" in one.stats else one.name if one.rule else None
+    return words_of(one.stats["path"], names) if "path" in one.stats else one.name if one.rule else None
 
 
 def _finders(view: Evaluation, space: str, seed: int, n_divisions: int, *, spans_classes: bool) -> list[SliceFinder]:

@@ -314,6 +314,7 @@ def _searched(evaluation: Evaluation, space: str, columns: list[str], order: np.
         losses=ordered(evaluation.losses),
         metadata=metadata,
         class_names=evaluation.class_names,
+        feature_names=evaluation.feature_names(space),
     )
 
 

@@ -65,9 +65,9 @@ class FailureTree(SliceFinder):
     Notes
     -----
     Departures from the paper: leaves with a higher error rate than their group only, features go by their
-    number in the space, and a tie in information goes to the lower number. Rates of the fit are in-sample, and
-    of deep trees badly so: ask `verify`. Values count as float32, as scikit-learn's trees take them.
-    `weights` of the Evaluation are not used.
+    number in the space where they have no name (`Evaluation.feature_names`), and a tie in information goes to the
+    lower number. Rates of the fit are in-sample, and of deep trees badly so: ask `verify`. Values count as float32, as
+    scikit-learn's trees take them. `weights` of the Evaluation are not used.
 
     Examples
     --------
@@ -162,9 +162,9 @@ class FailureTree(SliceFinder):
                     scores=decision[:, column],
                     weights=(decision[:, column] > 0).astype(np.float64),
                     scope=tree.scope,
-                    name=f"{group}: {words_of(path)}",
+                    name=f"{group}: {words_of(path, self.feature_names_in_)}",
                     method=METHOD,
-                    rule=rule_of(path, self.space_),
+                    rule=rule_of(path, self.space_, self.feature_names_in_),
                     stats={
                         "fit_n": int(tree.sizes[leaf]),
                         "fit_errors": int(tree.fails[leaf]),

@@ -6,6 +6,7 @@ Extraction* (Barlow), arXiv 2012.01750.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,18 +44,24 @@ def between_floats(threshold: float) -> float:
     return (float(low) + float(np.nextafter(low, np.float32(np.inf)))) / 2
 
 
-def rule_of(path: list[Condition], space: str) -> str:
-    """A path as a predicate over the space, thresholds to four digits: "hidden[12] > 0.83 and hidden[3] <= 0.1"."""
+def rule_of(path: list[Condition], space: str, names: Sequence[str] | None = None) -> str:
+    """A path as a predicate over the space, thresholds to four digits: "hidden[12] > 0.83 and hidden[3] <= 0.1", or
+    by the names of its dimensions, "age > 64.5"."""
     return " and ".join(
-        f"{space}[{feature}] {side} {threshold:.4g}"
+        f"{f'{space}[{feature}]' if names is None else names[feature]} {side} {threshold:.4g}"
         for feature, sides in _bounds(path).items()
         for side, threshold in sides.items()
     )
 
 
-def words_of(path: list[Condition]) -> str:
+def words_of(path: list[Condition], names: Sequence[str] | None = None) -> str:
     """A path in words, numbers only where words would not tell: "feature 12 high, feature 3 between 0.1 and 0.4"."""
-    return ", ".join(f"feature {feature} {_word(sides)}" for feature, sides in _bounds(path).items())
+    return ", ".join(f"{feature_name(feature, names)} {_word(sides)}" for feature, sides in _bounds(path).items())
+
+
+def feature_name(feature: int, names: Sequence[str] | None) -> str:
+    """What a dimension is called, "feature 12" where it has no name."""
+    return f"feature {feature}" if names is None else names[feature]
 
 
 def _word(sides: dict[str, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from failviz._statistics import percent
 from failviz.discovery.tree import FailureTree
-from failviz.discovery.tree_fit import GroupTree, between_floats
+from failviz.discovery.tree_fit import GroupTree, between_floats, feature_name
 from failviz.evaluation import Evaluation
-from failviz.plots._canvas import WIDTH, across, empty, fitting_axes, inches_of, open_frame, title
+from failviz.plots._canvas import WIDTH, across, empty, fitting_axes, inches_of, open_frame, title, wrapped
 from failviz.plots._chosen import in_sample
 from failviz.plots._ink import VERMILION, ground_of, ink_of, make_readable, mixed
 from failviz.slices import Slice, scope_mask
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMN_INCHES, _LEAF_INCHES, _TEXT_SIZE = 1.9, 0.75, 8.5
+_LONGEST_NAME = 24
 _ELBOW = 0.33  # where on the way to a child its line turns
 
 
@@ -29,9 +31,9 @@ def tree(
     """Draw the decision tree of one group, to read under which feature values the model fails, and how surely.
 
     From the root on the left to the leaves on the right; high values go up. A box says which feature it splits on (by
-    its number in the space), how many examples it holds, ER (error rate in the box) and EC (share of the group's errors
-    that lie in it): of the fit, and behind a stroke of `evaluation`. Rates of the fit chose the splits, so they are too
-    good to be true. A thick edge marks a slice, with its place in `finder.slices()`.
+    its name, or its number in the space), how many examples it holds, ER (error rate in the box) and EC (share of the
+    group's errors that lie in it): of the fit, and behind a stroke of `evaluation`. Rates of the fit chose the splits,
+    so they are too good to be true. A thick edge marks a slice, with its place in `finder.slices()`.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ def tree(
     size = _TEXT_SIZE if ax is None else _text_size(fitting_axes(ax, 0), n_leaves, depth)
     ax = fitting_axes(ax, 1.3 + _LEAF_INCHES * n_leaves, max(WIDTH, _COLUMN_INCHES * (depth + 1)))
     ranks = {int(leaf): rank for rank, (c, leaf) in enumerate(finder.leaves_) if c == number}
-    _draw(ax, grown, size, counts, ranks)
+    _draw(ax, grown, finder.feature_names_in_, size, counts, ranks)
     doubt = "" if evaluation is None else in_sample(_everything(finder, evaluation), evaluation)
     told = f"in each box: of the fit | {f'in-sample ({doubt})' if doubt else 'held out'}"
     title(ax, name, f"features of {finder.space_!r}; {'rates of the fit, in-sample' if counts is None else told}")
@@ -157,6 +159,7 @@ def _layout(tree: GroupTree) -> np.ndarray:
 def _draw(
     ax: Axes,
     tree: GroupTree,
+    names: Sequence[str] | None,
     size: float,
     counts: tuple[np.ndarray, np.ndarray] | None,
     ranks: dict[int, int],
@@ -167,14 +170,15 @@ def _draw(
     for node, (level, row) in enumerate(places):
         is_slice = node in ranks
         edge = VERMILION if is_slice else ink
-        words = _words(tree, node, ranks, counts)
+        words = _words(tree, names, node, ranks, counts)
         box = {
             "boxstyle": "round,pad=0.45",
             "facecolor": mixed(VERMILION, ground, 0.85) if is_slice else ground,
             "edgecolor": edge,
             "linewidth": 2.4 if is_slice else 0.9,
         }
-        ax.text(level, row, words, ha="center", va="center", fontsize=size, color=ink, bbox=box, zorder=3)
+        how: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": size, "color": ink, "zorder": 3}
+        ax.text(level, row, words, bbox=box, parse_math=False, **how)
         for child, side in ((tree.left[node], "≤"), (tree.right[node], ">")):
             if child >= 0:
                 turn, end = level + _ELBOW, places[child, 1]
@@ -190,10 +194,16 @@ def _text_size(ax: Axes, n_leaves: int, depth: int) -> float:
     return float(np.clip(_TEXT_SIZE * room, 4.0, _TEXT_SIZE))
 
 
-def _words(tree: GroupTree, node: int, ranks: dict[int, int], counts: tuple[np.ndarray, np.ndarray] | None) -> str:
+def _words(
+    tree: GroupTree,
+    names: Sequence[str] | None,
+    node: int,
+    ranks: dict[int, int],
+    counts: tuple[np.ndarray, np.ndarray] | None,
+) -> str:
     """What a box says: of the fit, and of other examples behind a stroke."""
     if tree.left[node] >= 0:
-        head = f"feature {tree.features[node]}"
+        head = wrapped(feature_name(int(tree.features[node]), names), _LONGEST_NAME, lines=1)[0]
     else:
         head = f"slices()[{ranks[node]}]" if node in ranks else "leaf"
     columns = [_rates(tree.sizes, tree.fails, node)]

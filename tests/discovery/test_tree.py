@@ -204,6 +204,22 @@ def test_rules_use_the_numbers_of_the_space_not_of_the_selection():
     assert np.array_equal(one.is_member, x.astype(np.float32)[:, 57] > tree.thresholds[0])
 
 
+def test_names_of_dimensions_stand_in_rules():
+    rng = np.random.default_rng(0)
+    x, names = rng.normal(size=(400, 3)), ["age", "dose in mg", "weight"]
+    wrong = (x[:, 1] > 0.8) ^ (rng.random(400) < 0.03)
+    columns = {"labels": np.zeros(400, int), "predictions": wrong.astype(int), "class_names": ["ill", "well"]}
+    first, second = Evaluation(x, **columns, feature_names=names).split(0.5, random_state=0)
+    finder = FailureTree("label", random_state=0, progress=False).fit(first)
+    one = finder.slices(second)[0]
+    assert one.name == "ill: dose in mg high"
+    assert one.rule == f"dose in mg > {finder.trees_[0].thresholds[0]:.4g}"
+    unnamed = finder.slices(Evaluation(x, **columns))[0]  # whoever says nothing is believed
+    assert (unnamed.name, unnamed.rule) == (one.name, one.rule)
+    with pytest.raises(ValueError, match="whose dimension 1 is 'dose in mg', and in this Evaluation it is 'weight'"):
+        finder.slices(Evaluation(x, **columns, feature_names=["age", "weight", "dose in mg"]))
+
+
 def test_groups_by_prediction_say_so():
     evaluation = planted()[0]
     one = FailureTree(random_state=0, progress=False).fit(evaluation).slices(evaluation)[0]
@@ -214,6 +230,7 @@ def test_groups_by_prediction_say_so():
 def test_words_and_rule_keep_the_last_condition_of_each_side():
     path = [Condition(12, 0.1, ">"), Condition(3, 0.5, "<="), Condition(12, 0.83, "<="), Condition(3, 0.25, "<=")]
     assert words_of(path) == "feature 12 between 0.1 and 0.83, feature 3 low"
+    assert words_of(path, [f"f{k}" for k in range(13)]) == "f12 between 0.1 and 0.83, f3 low"
     assert rule_of(path, "hidden") == "hidden[12] > 0.1 and hidden[12] <= 0.83 and hidden[3] <= 0.25"
 
 
