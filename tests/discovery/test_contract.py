@@ -251,6 +251,22 @@ def test_another_order_of_the_classes_is_refused(finder, halves):
 
 
 @finders
+def test_other_columns_are_refused(finder, halves):
+    first, second = halves
+    names = [f"fact {k}" for k in range(first.space().shape[1])]
+    columns = ("labels", "predictions", "probs", "losses", "metadata", "class_names")
+    named, turned = (
+        Evaluation(one.space(), feature_names=given, **{name: getattr(one, name) for name in columns})
+        for one, given in ((first, names), (second, names[::-1]))
+    )
+    fitted = clone(finder).fit(named)
+    assert fitted.feature_names_in_ == names
+    with pytest.raises(ValueError, match="whose dimension 0 is 'fact 0', and in this Evaluation it is 'fact"):
+        fitted.decision_function(turned)
+    assert np.array_equal(fitted.decision_function(second), clone(finder).fit(first).decision_function(second))
+
+
+@finders
 def test_the_named_space_is_used(finder, halves):
     spaces = {"noise": np.random.default_rng(0).normal(size=(600, 4)), "clip": halves[0].space()}
     both = _with_embeddings(halves[0], spaces)
