@@ -98,28 +98,33 @@ def _model_spaces(names: Iterable[str], spaces: Mapping[str, np.ndarray]) -> tup
 
 
 def _feature_names(given: Any, embeddings: Any, spaces: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
-    """Names of the dimensions of spaces: those given, else the columns of a dataframe where all are texts."""
+    """Names of the dimensions of spaces: those given (None = nobody says), else those of a dataframe's columns."""
     tables = embeddings if isinstance(embeddings, Mapping) else dict.fromkeys(spaces, embeddings)
-    columns = {str(space): list(getattr(table, "columns", ())) for space, table in tables.items()}
-    known = {
-        space: names
-        for space, names in columns.items()
-        if names and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
-    }
-    if given is None:
-        return known
-    if not isinstance(given, Mapping):
+    known = {str(space): column_names(table) for space, table in tables.items()}
+    if given is not None and not isinstance(given, Mapping):
         given = {next(iter(spaces)): given}
-    for space, names in given.items():
-        if space not in spaces:
-            raise ValueError(f"feature_names names {space!r}, and the spaces are {', '.join(map(repr, spaces))}.")
-        known[space] = list(_checks.unique_names(names, f"feature_names[{space!r}]"))
-        if len(known[space]) != spaces[space].shape[1]:
-            raise ValueError(
-                f"feature_names[{space!r}] must name each of the {spaces[space].shape[1]} dimensions, and "
-                f"{len(known[space])} came."
-            )
-    return known
+    for space, names in ({} if given is None else given).items():
+        name, what = str(space), f"feature_names[{space!r}]"
+        if name not in spaces:
+            raise ValueError(f"feature_names names {name!r}, and the spaces are {', '.join(map(repr, spaces))}.")
+        known[name] = None if names is None else list(_checks.unique_names(names, what))
+        if names is not None and len(known[name] or ()) != (d := spaces[name].shape[1]):
+            raise ValueError(f"{what} must name each of the {d} dimensions, and {len(known[name] or ())} came.")
+        if "" in map(str.strip, known[name] or ()):
+            raise ValueError(f"{what} has a blank name: say what each dimension is called, or leave feature_names out.")
+    return {space: names for space, names in known.items() if names is not None}
+
+
+def column_names(table: Any) -> list[str] | None:
+    """What the columns of a dataframe are called; None where they are but numbered, and of anything else."""
+    columns = getattr(table, "columns", None)
+    return None if columns is None else telling_names(list(columns))
+
+
+def telling_names(names: list[Any]) -> list[str] | None:
+    """These names, or None where they tell nothing: none, numbers, blanks, or one twice."""
+    is_telling = all(isinstance(name, str) and name.strip() and not name.strip().isdecimal() for name in names)
+    return names if names and is_telling and len(set(names)) == len(names) else None
 
 
 def _weights(weights: Any, n: int) -> np.ndarray:

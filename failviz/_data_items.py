@@ -171,11 +171,14 @@ def _digest(value: Any) -> bytes:
             feed(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         elif hasattr(part, "iloc"):  # the row of a frame
             feed(part.to_numpy())
+        elif hasattr(part, "tocsr"):  # of a sparse table
+            rows = part.tocsr()
+            feed((str(rows.shape), rows.indptr, rows.indices, rows.data))
         elif isinstance(part, np.ndarray) and part.dtype == object:
             feed(part.tolist())
-        elif isinstance(part, np.ndarray | np.generic) and part.dtype != object:
+        elif isinstance(part, np.ndarray | np.generic):
             digest.update(str(part.dtype).encode() + np.ascontiguousarray(part).tobytes())
-        elif hasattr(part, "tobytes") and not isinstance(part, np.ndarray):
+        elif hasattr(part, "tobytes"):
             digest.update(part.tobytes())
         else:
             digest.update(_ADDRESS.sub("", repr(part)).encode())

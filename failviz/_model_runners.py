@@ -7,6 +7,7 @@ there are labels, and the embeddings that the model itself yields, under the nam
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +16,12 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, is_regressor
 
-from failviz._data_items import checked_labels, describe, split, to_array
+from failviz._columns import column_names, telling_names
+from failviz._data_items import Pairs, checked_labels, describe, split, to_array
 from failviz._model_state import at_work, home_of, mean_over_tokens, weights_hash
 
 WIDEST_SPARSE = 4096
+_MADE_UP = re.compile(r"x\d+")  # what scikit-learn calls columns without names
 
 
 class Runner:
@@ -43,9 +46,9 @@ class Runner:
     def __call__(self, batch: Any, first_row: int = 0) -> dict[str, np.ndarray]:
         raise TypeError("a Runner is one of the classes below")
 
-    def feature_names(self, items: Any) -> list[str] | None:
-        """What the dimensions of the space that it yields are called, where they have names."""
-        return None
+    def feature_names(self, items: Any) -> dict[str, list[str]]:
+        """By space, what its dimensions are called, where they have names and `items` come in as they are."""
+        return {}
 
     def _own_losses(self, outputs: Any, labels: Any, n: int) -> np.ndarray:
         assert self._loss is not None
@@ -126,25 +129,20 @@ class ArrayRunner(Runner):
         """float32 (b, d): what the last step of a pipeline receives, else the inputs; None when they are no table."""
         if hasattr(self._model, "steps") and len(self._model.steps) > 1:
             inputs = self._model[:-1].transform(inputs)
-        features: Any = inputs.to_numpy() if hasattr(inputs, "iloc") else inputs
-        if hasattr(features, "toarray") and features.shape[1] <= WIDEST_SPARSE:
-            features = features.toarray()
-        is_table = isinstance(features, np.ndarray) and features.ndim == 2 and features.dtype.kind in "uif"
-        return features.astype(np.float32) if is_table else None
+        return _table(inputs)
 
-    def feature_names(self, items: Any) -> list[str] | None:
+    def feature_names(self, items: Any) -> dict[str, list[str]]:
         """The columns of the frame that comes in, or what the steps of a pipeline before the last make of them."""
-        columns = getattr(getattr(items, "inputs", None), "columns", None)
-        names: list[Any] = [] if columns is None else list(columns)
+        columns = column_names(items.inputs) if isinstance(items, Pairs) else None
+        names = columns
         if hasattr(self._model, "steps") and len(self._model.steps) > 1:
             try:
-                names = list(self._model[:-1].get_feature_names_out())
-            except (AttributeError, ValueError):  # a step that cannot tell
-                names = []
-            if names == [f"x{number}" for number in range(len(names))]:  # what scikit-learn calls columns without names
-                names = []
-        is_clear = all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
-        return names if names and is_clear else None
+                names = telling_names(list(self._model[:-1].get_feature_names_out(columns)))
+            except Exception:  # a step of anybody's, which may not know how to tell
+                names = None
+            if names is not None and columns is None and all(map(_MADE_UP.fullmatch, names)):
+                names = None
+        return {} if names is None else {"features": names}
 
     def _numbered(self, labels: Any, first_row: int) -> np.ndarray:
         assert self._number is not None
@@ -158,6 +156,18 @@ class ArrayRunner(Runner):
                     "classes as in its training, or leave these rows out."
                 )
         return np.array([self._number[label] for label in values])
+
+
+def _table(inputs: Any) -> np.ndarray | None:
+    """float32 (b, d) of an array, a frame or a sparse matrix of numbers, true and false included; None of all else."""
+    if hasattr(inputs, "iloc") and inputs.ndim == 2 and all(dtype.kind in "buif" for dtype in inputs.dtypes):
+        inputs = inputs.to_numpy(dtype=np.float32, na_value=np.nan)
+    elif hasattr(inputs, "to_numpy"):
+        inputs = inputs.to_numpy()
+    elif hasattr(inputs, "toarray") and inputs.shape[1] <= WIDEST_SPARSE:
+        inputs = inputs.toarray()
+    is_table = isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.dtype.kind in "buif"
+    return inputs.astype(np.float32) if is_table else None
 
 
 class ModuleRunner(Runner):

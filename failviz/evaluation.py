@@ -60,8 +60,8 @@ class Evaluation:
         Names of the spaces that are layers of the model under study: a slice found there may be
         no more than a confusion cell, and `verify` says so.
     feature_names : list of str (of the first space) or dict of {space name: list of str}, optional
-        What the dimensions of a space are called, so that rules say "age high"; default the column names, where
-        embeddings are a dataframe.
+        What the dimensions of a space are called, so that rules say "age high"; None = they have no names. Default:
+        the columns, where embeddings are a dataframe and its columns have names.
 
     Raises
     ------
@@ -231,6 +231,7 @@ class Evaluation:
 
     def feature_names(self, space: str | None = None) -> list[str] | None:
         """What the dimensions of a space (the first one when no name is given) are called; None where nobody said."""
+        self.space(space)  # or refuse
         names = self._feature_names.get(self.spaces[0] if space is None else space)
         return None if names is None else list(names)
 

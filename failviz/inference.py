@@ -189,11 +189,11 @@ def evaluate(
                 "embeds the examples: give encoders=, or build an Evaluation with embeddings of your own (for texts, "
                 "TruncatedSVD of TF-IDF)."
             )
-        names = run.feature_names(items)
-        if names is not None and ("features" not in spaces or len(names) != spaces["features"].shape[1]):
-            names = None
-        named_features = None if names is None else {"features": names}
-        return Evaluation(spaces, **columns, **facts, model_spaces=own, feature_names=named_features)
+        known = run.feature_names(items) if transform is None and collate is None else {}
+        feature_names = {
+            space: names for space, names in known.items() if space in spaces and len(names) == spaces[space].shape[1]
+        }
+        return Evaluation(spaces, **columns, **facts, model_spaces=own, feature_names=feature_names)
     finally:
         if temporary is not None:  # mapped files live on until the arrays are gone
             shutil.rmtree(temporary, ignore_errors=True)

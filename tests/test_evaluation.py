@@ -124,6 +124,11 @@ def test_names_of_dimensions_go_along(tmp_path):
     assert Evaluation(frame).feature_names() == ["age", "dose in mg"]
     assert Evaluation(frame, feature_names=["a", "b"]).feature_names() == ["a", "b"]
     assert Evaluation({"clip": np.eye(3)}, feature_names={"clip": ["x", "y", "z"]}).feature_names() == [*"xyz"]
+    assert Evaluation({1: np.eye(2)}, feature_names={1: ["a", "b"]}).feature_names("1") == ["a", "b"]
+    copied = Evaluation({"clip": np.eye(3), "table": frame}, feature_names={s: ev.feature_names(s) for s in ev.spaces})
+    assert copied.feature_names() is None and copied.feature_names("table") == ["age", "dose in mg"]
+    assert Evaluation(frame, feature_names={"embedding": None}).feature_names() is None
+    assert Evaluation(frame.set_axis(["0", "1"], axis=1)).feature_names() is None  # as files name columns without names
     assert Evaluation(frame.to_numpy()).feature_names() is Evaluation(pd.DataFrame(np.eye(3))).feature_names() is None
     heads = Evaluation.from_multilabel(frame, labels=[[1], [0], [1]], probs=[[0.7], [0.6], [0.9]])
     assert heads["head 0"].feature_names() == ["age", "dose in mg"]
@@ -139,6 +144,10 @@ def test_names_of_dimensions_that_do_not_fit_are_refused():
         Evaluation(np.eye(3), feature_names=["a", "b"])
     with pytest.raises(ValueError, match=r"feature_names\['embedding'\] must be unique, and 'a' comes again"):
         Evaluation(np.eye(2), feature_names=["a", "a"])
+    with pytest.raises(ValueError, match=r"feature_names\['embedding'\] has a blank name"):
+        Evaluation(np.eye(2), feature_names=["a", " "])
+    with pytest.raises(ValueError, match="there is no space 'typo'"):
+        small().feature_names("typo")
 
 
 def test_changed_names_of_dimensions_are_damage(tmp_path):

@@ -1,16 +1,20 @@
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
 import torch
+from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, OneHotEncoder, StandardScaler
 from torch import nn
 
 from failviz import Evaluation, encoders, evaluate
@@ -182,22 +186,70 @@ def test_pipelines_are_embedded_by_what_their_last_step_receives():
     assert ev.feature_names() is None  # "x0" and "x1" say nothing
 
 
+class Mute(FunctionTransformer):
+    def get_feature_names_out(self):  # scikit-learn passes an argument
+        raise NotImplementedError
+
+
+def fitted(frame, y, *steps):
+    return make_pipeline(*steps, LogisticRegression()).fit(frame, y)
+
+
 def test_columns_of_a_frame_name_the_features(tmp_path):
     y = np.arange(40) % 2
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["age", "dose in mg"])
-    plain, scaled = (
-        LogisticRegression().fit(frame, y),
-        make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, y),
-    )
-    for model in (plain, scaled):
-        assert evaluate(model, (frame, y), progress=False).feature_names() == ["age", "dose in mg"]
+    plain = LogisticRegression().fit(frame, y)
+    both = ColumnTransformer([("scaled", StandardScaler(), ["dose in mg"]), ("kept", "passthrough", ["age"])])
+    for model in (plain, fitted(frame, y, StandardScaler()), fitted(frame.to_numpy(), y, StandardScaler())):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn's, of names that it did not see in the fit
+            assert evaluate(model, (frame, y), progress=False).feature_names() == ["age", "dose in mg"]
+    mixed = evaluate(fitted(frame, y, both), (frame, y), progress=False)
+    assert mixed.feature_names() == ["scaled__dose in mg", "kept__age"]
+    polar = pl.DataFrame({"age": frame["age"].to_numpy(), "smokes": y == 1})
+    assert evaluate(LogisticRegression().fit(polar, y), (polar, y), progress=False).feature_names() == ["age", "smokes"]
     for _ in range(2):  # the second time the folder is only opened
         ev = evaluate(plain, (frame, y), path=tmp_path / "run", progress=False)
         assert ev.feature_names("features") == ["age", "dose in mg"]
-    mute = make_pipeline(FunctionTransformer(lambda table: table + 1), LogisticRegression()).fit(frame, y)
-    assert evaluate(mute, (frame, y), progress=False).feature_names() is None
-    numbered = frame.set_axis([0, 1], axis=1)
-    assert evaluate(LogisticRegression().fit(numbered, y), (numbered, y), progress=False).feature_names() is None
+
+
+def test_features_without_telling_names_have_none():
+    y = np.arange(40) % 2
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["age", "dose in mg"])
+    for step in (FunctionTransformer(lambda table: table + 1), Mute()):
+        assert evaluate(fitted(frame, y, step), (frame, y), progress=False).feature_names() is None
+    for columns in ([0, 1], ["0", "1"], ["age", " "]):
+        other = frame.set_axis(columns, axis=1)
+        assert evaluate(LogisticRegression().fit(other, y), (other, y), progress=False).feature_names() is None
+    array = np.random.default_rng(0).normal(size=(40, 5))
+    assert evaluate(fitted(array, y, SelectKBest(k=2)), (array, y), progress=False).feature_names() is None
+    plain = LogisticRegression().fit(frame.to_numpy(), y)
+    turned = evaluate(plain, (frame, y), transform=lambda row: row.to_numpy()[::-1].copy(), progress=False)
+    assert turned.feature_names() is None
+    np.testing.assert_allclose(turned.space(), frame.to_numpy()[:, ::-1], rtol=1e-6)
+
+
+def test_true_and_false_beside_numbers_are_a_table():
+    y = np.arange(20) % 2
+    frame = pd.DataFrame({"age": np.arange(20.0), "smokes": y == 1, "children": pd.array(y, dtype="Int64")})
+    ev = evaluate(LogisticRegression().fit(frame, y), (frame, y), progress=False)
+    np.testing.assert_array_equal(ev.space(), np.column_stack([np.arange(20.0), y, y]))
+
+
+def framed(rows):
+    return pd.DataFrame({"a": rows[:, 0], "words": rows[:, 1].astype(str)})
+
+
+@pytest.mark.parametrize("make", [framed, scipy.sparse.csr_matrix])
+def test_another_table_is_not_taken_for_the_one_that_was_begun(tmp_path, make):
+    y, numbers = np.arange(20) % 2, np.arange(1.0, 41.0).reshape(20, 2)
+    table, other = make(numbers), make(numbers + 1)
+    first_step = MaxAbsScaler() if hasattr(table, "tocsr") else OneHotEncoder(handle_unknown="ignore")
+    model = make_pipeline(first_step, LogisticRegression()).fit(table, y)
+    first = evaluate(model, (table, y), path=tmp_path / "run", progress=False)
+    assert np.array_equal(evaluate(model, (table, y), path=tmp_path / "run", progress=False).probs, first.probs)
+    with pytest.raises(ValueError, match="another data set"):
+        evaluate(model, (other, y), path=tmp_path / "run", progress=False)
 
 
 def test_the_models_own_layer_is_known_whoever_recorded_it():

@@ -37,6 +37,8 @@ class SliceFinder(BaseEstimator, ABC):
         judge a slice on them.
     n_features_in_ : int
         Dimensions of the space.
+    feature_names_in_ : list of str or None
+        Of the space of the fit, None where its dimensions have no names. Others are refused.
     class_names_ : list of str or None
         Of the fit. Another order of classes is refused: numbers would mean other classes.
     """
@@ -51,6 +53,7 @@ class SliceFinder(BaseEstimator, ABC):
     space_: str
     seen_rows_: np.ndarray
     n_features_in_: int
+    feature_names_in_: list[str] | None
     class_names_: list[str] | None
 
     def __init_subclass__(cls, **kwargs: Any):

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from failviz.discovery.spotlight_level import FLOOR, Cloud, Scaling
+from failviz.discovery.spotlight_level import Cloud, Scaling
 
 _LEAST_SHRINKAGE = 0.01  # keeps axes within what float32 resolves
+_ROUNDING = 1e-12  # of squared distances between rows whose rms length is 1, in float32
 _BLOCK = 4096
 
 
@@ -67,9 +68,9 @@ class Frame:
 
     @classmethod
     def of(cls, cloud: Cloud, mass: np.ndarray) -> Frame | None:
-        """The frame of the rows under mass (n,); None where they are alike, as far as distances are resolved."""
+        """The frame of the rows under mass (n,); None where they are alike but for rounding."""
         covariance = shrunken_covariance(cloud.rows, mass)
-        if np.trace(covariance) <= FLOOR:
+        if not np.trace(covariance) > _ROUNDING:
             return None
         factor = cholesky(covariance, lower=True)
         return cls(factor, Scaling.fit(_upright(cloud.rows, factor), cloud.weights))

@@ -45,10 +45,10 @@ def between_floats(threshold: float) -> float:
 
 
 def rule_of(path: list[Condition], space: str, names: Sequence[str] | None = None) -> str:
-    """A path as a predicate over the space, thresholds to four digits: "hidden[12] > 0.83 and hidden[3] <= 0.1", or
-    by the names of its dimensions, "age > 64.5"."""
+    """A path as a predicate over the space, thresholds to four digits: "hidden[12] > 0.83 and hidden[3] <= 0.1", by
+    names where its dimensions have some: "features[age] > 64.5"."""
     return " and ".join(
-        f"{f'{space}[{feature}]' if names is None else names[feature]} {side} {threshold:.4g}"
+        f"{space}[{feature if names is None else names[feature]}] {side} {threshold:.4g}"
         for feature, sides in _bounds(path).items()
         for side, threshold in sides.items()
     )

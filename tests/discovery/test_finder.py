@@ -488,13 +488,12 @@ def test_what_searches_all_classes_knows_them(monkeypatch):
 
 
 def test_rules_name_the_dimensions_that_have_names():
-    rows = np.random.default_rng(0).normal(size=(600, 4))
-    wrong = (rows[:, 2] > 0.5) ^ (np.random.default_rng(1).random(600) < 0.05)
+    rows = np.random.default_rng(0).normal(size=(800, 4))
+    wrong = ((np.abs(rows[:, 2] - 1) < 0.5) & (rows[:, 0] > 0)) ^ (np.random.default_rng(1).random(800) < 0.03)
     evaluation = evaluation_of(rows, wrong, feature_names=["age", "height", "dose in mg", "weight"])
-    found = propose(evaluation, np.arange(600), ("label", 0), "embedding", 0)
-    assert any(
-        one.rule.startswith("dose in mg > 0.") and one.name.startswith("dose in mg high") for one in found if one.rule
-    )
+    (one,) = FailureFinder(random_state=0, progress=False).fit(evaluation).slices(evaluation)
+    assert one.name == "kind 0: dose in mg high, age high"
+    assert "[dose in mg] > 0." in one.rule and "[age] > " in one.rule
 
 
 def test_directions_of_the_svm_look_at_a_part_of_a_large_scope(monkeypatch):

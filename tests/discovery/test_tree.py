@@ -213,7 +213,7 @@ def test_names_of_dimensions_stand_in_rules():
     finder = FailureTree("label", random_state=0, progress=False).fit(first)
     one = finder.slices(second)[0]
     assert one.name == "ill: dose in mg high"
-    assert one.rule == f"dose in mg > {finder.trees_[0].thresholds[0]:.4g}"
+    assert one.rule == f"embedding[dose in mg] > {finder.trees_[0].thresholds[0]:.4g}"
     unnamed = finder.slices(Evaluation(x, **columns))[0]  # whoever says nothing is believed
     assert (unnamed.name, unnamed.rule) == (one.name, one.rule)
     with pytest.raises(ValueError, match="whose dimension 1 is 'dose in mg', and in this Evaluation it is 'weight'"):
