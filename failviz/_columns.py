@@ -66,7 +66,7 @@ def aligned_columns(
         "losses": frozen(losses),
         "weights": frozen(_weights(weights, n)),
         "ids": frozen(np.array(id_names, dtype=object)),
-        "metadata": _as_pandas(metadata, n),
+        "metadata": as_pandas(metadata, n),
         "class_names": None if names is None else list(names),
         "source": as_source_of(source, n),
         "model_spaces": _model_spaces(model_spaces, spaces),
@@ -74,15 +74,43 @@ def aligned_columns(
     }
 
 
+def _embedding(values: Any, name: str) -> np.ndarray:
+    if is_dataframe(values):
+        stranger = not_numbers(values)
+        if stranger is not None:
+            raise TypeError(
+                f"{name} must hold numbers, and column {stranger!r} does not: leave it out, or encode it as numbers."
+            )
+        values = to_table(values)
+    return frozen(_checks.embedding(values, name))  # type: ignore[no-any-return]
+
+
+def not_numbers(frame: Any) -> Any:
+    """The name of the first column of a dataframe that holds neither numbers nor true and false; None where all do."""
+    return next((name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if not _is_number(dtype)), None)
+
+
+def _is_number(dtype: Any) -> bool:
+    if hasattr(dtype, "kind"):  # of numpy and pandas
+        return dtype.kind in tuple("buif")
+    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
+
+
+def to_table(frame: Any) -> np.ndarray:
+    """Array (n, d) of a dataframe of numbers, what is missing as NaN; float32 where columns differ too much for one."""
+    array: np.ndarray = frame.to_numpy()
+    if array.dtype.kind in "uif":
+        return array
+    return frame.to_numpy(dtype=np.float32, na_value=np.nan) if hasattr(frame, "iloc") else array.astype(np.float32)
+
+
 def _spaces(embeddings: Any) -> dict[str, np.ndarray]:
     """Named read-only arrays (n, d) of equal length."""
     if not isinstance(embeddings, Mapping):
-        return {"embedding": frozen(_checks.embedding(embeddings, "embeddings"))}
+        return {"embedding": _embedding(embeddings, "embeddings")}
     if not embeddings:
         raise ValueError("embeddings is an empty dict: give at least one array of shape (n, d).")
-    spaces = {
-        str(name): frozen(_checks.embedding(array, f"embeddings[{name!r}]")) for name, array in embeddings.items()
-    }
+    spaces = {str(name): _embedding(array, f"embeddings[{name!r}]") for name, array in embeddings.items()}
     sizes = {name: len(array) for name, array in spaces.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"all spaces need the same number of rows, and they have {sizes}.")
@@ -107,9 +135,11 @@ def _feature_names(given: Any, embeddings: Any, spaces: Mapping[str, np.ndarray]
         name, what = str(space), f"feature_names[{space!r}]"
         if name not in spaces:
             raise ValueError(f"feature_names names {name!r}, and the spaces are {', '.join(map(repr, spaces))}.")
-        known[name] = None if names is None else list(_checks.unique_names(names, what))
+        columns, known[name] = known[name], None if names is None else list(_checks.unique_names(names, what))
         if names is not None and len(known[name] or ()) != (d := spaces[name].shape[1]):
             raise ValueError(f"{what} must name each of the {d} dimensions, and {len(known[name] or ())} came.")
+        if columns is not None and known[name] not in (None, columns) and set(columns) == set(known[name] or ()):
+            raise ValueError(f"{what} has the columns of the dataframe in another order: leave feature_names out.")
         if "" in map(str.strip, known[name] or ()):
             raise ValueError(f"{what} has a blank name: say what each dimension is called, or leave feature_names out.")
     return {space: names for space, names in known.items() if names is not None}
@@ -166,7 +196,12 @@ def _class_names(given: Any, columns: Mapping[str, np.ndarray | None]) -> tuple[
     return tuple(sorted({value for array in by_name.values() for value in array})) or None
 
 
-def _as_pandas(metadata: Any, n: int) -> pd.DataFrame | None:
+def is_dataframe(thing: Any) -> bool:
+    """Whether it is a frame of pandas or polars, held in memory."""
+    return hasattr(thing, "columns") and hasattr(thing, "to_numpy") and hasattr(thing, "__len__")
+
+
+def as_pandas(metadata: Any, n: int) -> pd.DataFrame | None:
     """A pandas copy of any dataframe that narwhals reads, or of a dict of columns; rows go by position."""
     if metadata is None:
         return None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+
+from failviz._columns import is_dataframe
 
 LABEL_KEYS = ("labels", "label")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
@@ -19,6 +21,13 @@ class Pairs:
 
     def __init__(self, inputs: Any, labels: Any):
         self.inputs, self.labels = inputs, np.asarray(labels)
+        if self.labels.ndim == 2 and self.labels.shape[1] == 1:
+            self.labels = self.labels[:, 0]
+        if self.labels.ndim != 1:
+            raise ValueError(
+                f"y must be one label per row, shape (n,), not {self.labels.shape}: a model with several outputs is "
+                "searched head by head, see Evaluation.from_multilabel."
+            )
         self._n = inputs.shape[0] if hasattr(inputs, "shape") else len(inputs)
         if self._n != len(self.labels):
             raise ValueError(f"X has {self._n} rows, and y has {len(self.labels)}.")
@@ -53,6 +62,8 @@ def as_items(dataset: Any) -> Any:
     """A map-style data set of whatever was given; streams and loaders are refused with what to give instead."""
     if isinstance(dataset, tuple) and len(dataset) == 2:
         return Pairs(*dataset)
+    if is_dataframe(dataset):
+        raise TypeError("evaluate wants a table and its labels: evaluate(model, (frame, labels)).")
     if isinstance(dataset, torch.utils.data.DataLoader):
         raise TypeError("evaluate wants the data set, not its DataLoader: give loader.dataset (and batch_size=).")
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
@@ -104,11 +115,27 @@ def split(batch: Any) -> tuple[Any, Any]:
     return batch, None
 
 
-def checked_labels(labels: Any, n: int, n_classes: int, first_row: int) -> np.ndarray:
-    """int64 (n,) class numbers below n_classes; the first row that is none is named."""
+def checked_labels(
+    labels: Any, n: int, n_classes: int, first_row: int, class_names: list[str] | None = None
+) -> np.ndarray:
+    """int64 (n,) class numbers below n_classes, of numbers or of these names; the first row that is none is named."""
     array = to_array(labels)
     if array.shape == (n, 1):
         array = array[:, 0]
+    if array.shape == (n,) and array.dtype.kind in "OUT":
+        number = {name: k for k, name in enumerate(class_names or ())}
+        for row, label in enumerate(array.tolist()):
+            if label not in number and number:
+                raise ValueError(
+                    f"label of row {first_row + row} is {label!r}, and the classes are {shortened(number)}: name it "
+                    "so, or leave such rows out."
+                )
+            if label not in number:
+                raise ValueError(
+                    f"labels must be class numbers, and that of row {first_row + row} is {label!r}: number them by the "
+                    "model's outputs (to evaluate, class_names= in their order does it)."
+                )
+        array = np.array([number[label] for label in array.tolist()])
     if array.shape != (n,) or array.dtype.kind not in "biuf":
         raise ValueError(f"labels must be class numbers, one per example, not shape {array.shape} of {array.dtype}.")
     bad = np.flatnonzero(~((array >= 0) & (array < n_classes) & (array == np.floor(array))))
@@ -118,6 +145,14 @@ def checked_labels(labels: Any, n: int, n_classes: int, first_row: int) -> np.nd
             "are these the classes it was trained on?"
         )
     return array.astype(np.int64)
+
+
+def shortened(names: Iterable[Any]) -> str:
+    """Names in a sentence, of many the first and the last."""
+    known = [repr(name) for name in names]
+    if len(known) > 8:
+        known[5:-1] = ["..."]
+    return ", ".join(known)
 
 
 def to_array(values: Any) -> np.ndarray:

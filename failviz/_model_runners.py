@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, is_regressor
 
-from failviz._columns import column_names, telling_names
-from failviz._data_items import Pairs, checked_labels, describe, split, to_array
+from failviz._columns import column_names, is_dataframe, not_numbers, telling_names, to_table
+from failviz._data_items import Pairs, checked_labels, describe, shortened, split, to_array
 from failviz._model_state import at_work, home_of, mean_over_tokens, weights_hash
 
 WIDEST_SPARSE = 4096
@@ -29,6 +29,7 @@ class Runner:
 
     spaces: tuple[str, ...] = ()
     class_names: list[str] | None = None
+    """As the model calls them, until `evaluate` says how they are called."""
     batch_size: int = 256
 
     def __init__(self, loss: Callable[[Any, Any], Any] | None):
@@ -67,9 +68,9 @@ def runner_for(model: Any, *, hidden: bool | str, loss: Any, device: Any) -> Run
     if isinstance(hidden, str):
         raise ValueError(f"hidden={hidden!r} names a layer, and a {type(model).__name__} has none.")
     if hasattr(model, "predict_proba"):
-        return ArrayRunner(model, model.predict_proba, loss, classes=getattr(model, "classes_", None))
+        return ArrayRunner(model, model.predict_proba, hidden, loss, classes=getattr(model, "classes_", None))
     if callable(model):
-        return ArrayRunner(model, model, loss, classes=None)
+        return ArrayRunner(model, model, hidden, loss, classes=None)
     if isinstance(model, BaseEstimator) and is_regressor(model):
         raise TypeError(
             f"a {type(model).__name__} predicts numbers, not classes: give its losses to Evaluation(embeddings, "
@@ -86,10 +87,10 @@ def runner_for(model: Any, *, hidden: bool | str, loss: Any, device: Any) -> Run
 class ArrayRunner(Runner):
     """Anything that maps a batch of inputs to class probabilities (b, n_classes)."""
 
-    def __init__(self, model: Any, predict: Callable[[Any], Any], loss: Any, classes: Any):
+    def __init__(self, model: Any, predict: Callable[[Any], Any], hidden: bool, loss: Any, classes: Any):
         super().__init__(loss)
         self._model, self._predict = model, predict
-        self.spaces = ("features",)
+        self.spaces = ("features",) if hidden else ()
         self._number: dict[Any, int] | None = None
         if classes is not None:
             classes = np.asarray(classes)
@@ -114,14 +115,13 @@ class ArrayRunner(Runner):
         columns = {"probs": probs.astype(np.float32)}
         if labels is not None:
             numbers = self._numbered(labels, first_row) if self._number is not None else labels
-            columns["labels"] = checked_labels(numbers, n, probs.shape[1], first_row)
+            columns["labels"] = checked_labels(numbers, n, probs.shape[1], first_row, self.class_names)
             if self._loss is None:
                 chosen = probs[np.arange(n), columns["labels"]].astype(np.float64)
                 columns["losses"] = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
         if self._loss is not None:
             columns["losses"] = self._own_losses(outputs, labels, n)
-        features = self._features(inputs)
-        if features is not None:
+        if self.spaces and (features := self._features(inputs)) is not None:
             columns["features"] = features
         return columns
 
@@ -146,24 +146,20 @@ class ArrayRunner(Runner):
 
     def _numbered(self, labels: Any, first_row: int) -> np.ndarray:
         assert self._number is not None
+        number = {**{name: k for k, name in enumerate(self.class_names or ())}, **self._number}
         for row, label in enumerate(values := to_array(labels).tolist()):
-            if label not in self._number:
-                known = [repr(one) for one in self._number]
-                if len(known) > 8:
-                    known[5:-1] = ["..."]
+            if label not in number:
                 raise ValueError(
-                    f"label of row {first_row + row} is {label!r}, and the model knows {', '.join(known)}: name "
+                    f"label of row {first_row + row} is {label!r}, and the model knows {shortened(self._number)}: name "
                     "classes as in its training, or leave these rows out."
                 )
-        return np.array([self._number[label] for label in values])
+        return np.array([number[label] for label in values])
 
 
 def _table(inputs: Any) -> np.ndarray | None:
     """float32 (b, d) of an array, a frame or a sparse matrix of numbers, true and false included; None of all else."""
-    if hasattr(inputs, "iloc") and inputs.ndim == 2 and all(dtype.kind in "buif" for dtype in inputs.dtypes):
-        inputs = inputs.to_numpy(dtype=np.float32, na_value=np.nan)
-    elif hasattr(inputs, "to_numpy"):
-        inputs = inputs.to_numpy()
+    if is_dataframe(inputs):
+        inputs = to_table(inputs) if not_numbers(inputs) is None else None
     elif hasattr(inputs, "toarray") and inputs.shape[1] <= WIDEST_SPARSE:
         inputs = inputs.toarray()
     is_table = isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.dtype.kind in "buif"
@@ -231,7 +227,7 @@ class ModuleRunner(Runner):
             logits = self._logits(outputs, n)
             columns: dict[str, np.ndarray] = {"probs": torch.softmax(logits, dim=1).float().cpu().numpy()}
             if labels is not None:
-                columns["labels"] = checked_labels(labels, n, logits.shape[1], first_row)
+                columns["labels"] = checked_labels(labels, n, logits.shape[1], first_row, self.class_names)
                 labels = torch.as_tensor(columns["labels"], device=logits.device)
                 if self._loss is None:
                     columns["losses"] = (
@@ -265,7 +261,9 @@ class ModuleRunner(Runner):
         """Tensors on the model's device, floating ones in its precision."""
         if isinstance(inputs, Mapping):
             return {name: self._moved(value) for name, value in inputs.items()}
-        if isinstance(inputs, np.ndarray) or hasattr(inputs, "iloc"):
+        if is_dataframe(inputs):
+            inputs = to_table(inputs)
+        if isinstance(inputs, np.ndarray):
             inputs = torch.as_tensor(np.ascontiguousarray(inputs))
         if not isinstance(inputs, torch.Tensor):
             return inputs

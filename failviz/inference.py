@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from failviz import _checks
-from failviz._data_items import Rows, as_items, batches, describe, fingerprint
+from failviz._columns import is_dataframe
+from failviz._data_items import Pairs, Rows, as_items, batches, describe, fingerprint, shortened
 from failviz._model_runners import Runner, runner_for
 from failviz._progress import Step
 from failviz._progress import progress as bar
@@ -87,7 +88,7 @@ def evaluate(
         As for Evaluation; they and the source default to the data set's own attributes of these names
         where it has them.
     source : optional
-        What shows the examples; default the data set itself when it holds images or texts.
+        What shows the examples; default the data set itself when it holds images or texts, or is a dataframe.
     path : folder, optional
         Keep the results there, memory-mapped. Run again after an interruption, only the missing
         rows are computed; run again when finished, it is only opened; run again with one more
@@ -131,6 +132,7 @@ def evaluate(
         "class_names": _class_names(class_names, items, run),
         "source": source,
     }
+    run.class_names = facts["class_names"] if isinstance(facts["class_names"], list) else None
     Evaluation(np.zeros((n, 1), dtype=np.float32), **facts)  # refuse before the long run, not after it
 
     def encode(encoder: Encoder, rows: np.ndarray) -> np.ndarray:
@@ -143,6 +145,8 @@ def evaluate(
         if names is not None and len(names) != width:
             raise ValueError(f"there are {len(names)} class names, and the model has {width} outputs: do they match?")
         _checks.probabilities(columns["probs"], len(columns["probs"]), first_row)
+        if "features" in columns:
+            _refuse_holes(columns["features"], first_row, run.feature_names(items).get("features"))
         for name in columns.keys() & {"losses", *run.spaces}:
             _checks.finite(columns[name], name, first_row)
         return columns
@@ -199,6 +203,18 @@ def evaluate(
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _refuse_holes(features: np.ndarray, first_row: int, names: list[str] | None) -> None:
+    holes = np.argwhere(~np.isfinite(features))
+    if len(holes):
+        row, column = holes[0]
+        where = f"column {column}" if names is None else repr(names[column])
+        raise ValueError(
+            f"row {first_row + row} holds {features[row, column]} in {where}. The model may take that, but examples "
+            "are compared by these numbers: fill it by an imputer before the model's last step, or build the "
+            "Evaluation yourself, Evaluation(filled_table, labels=..., probs=model.predict_proba(table))."
+        )
+
+
 def _ids(given: Any, items: Any) -> list[Any] | None:
     """What was given, else what the data set calls its examples, as `retrain` does."""
     own = getattr(items, "ids", None) if given is None else given
@@ -207,6 +223,15 @@ def _ids(given: Any, items: Any) -> list[Any] | None:
 
 def _class_names(given: Any, items: Any, run: Runner) -> Any:
     """What was given, else what the model calls its classes, else what the data set does."""
+    known = run.class_names or []
+    if given is not None and not isinstance(given, str | Mapping) and hasattr(given, "__iter__"):
+        given = list(given)
+        for position, name in enumerate(given):
+            if name in known and known.index(name) != position:
+                raise ValueError(
+                    f"class_names has {name!r} at position {position}, and the model calls class {known.index(name)} "
+                    f"so: give them in its order, {shortened(known)}, or leave class_names out."
+                )
     for names in (given, run.class_names, getattr(items, "class_names", None), getattr(items, "classes", None)):
         if names is not None:
             return names if isinstance(names, str | Mapping) or not hasattr(names, "__iter__") else list(names)
@@ -251,8 +276,8 @@ def _encoder_fingerprint(encoder: Any) -> str:
 
 
 def _source_of(items: Any) -> Source | None:
-    """What shows the data set's examples, or None when it holds neither images nor texts."""
+    """What shows the data set's examples, or None when it holds neither images nor texts nor a frame."""
     try:
-        return as_source(items)
+        return as_source(items.inputs if isinstance(items, Pairs) and is_dataframe(items.inputs) else items)
     except (TypeError, ValueError):
         return None

@@ -2,7 +2,7 @@
 
 A source has `kind` ("image" or "text"), a length, `image(i)` or `text(i)`, and `take(rows)`.
 `as_source` makes one of an image array, a list of image files, a torchvision or Hugging Face
-style data set, a list of texts, or something you wrote with a `kind`, a length and `image` or `text`.
+style data set, a list of texts, a dataframe, or something you wrote with a `kind`, a length and `image` or `text`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from failviz import _checks
+from failviz._columns import as_pandas, is_dataframe
 from failviz._pixels import CHANNELS, UnreadableExample, to_image
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".t
 FEW_LEVELS = 64
 """Largest number up to which an array that is not of bytes holds images of few levels, not dark pixels."""
 IMAGE_COLUMNS = ("image", "img", "pixel_values", "x")
+LONGEST_FACT = 1_000
 TEXT_COLUMNS = ("text", "sentence", "content", "review")
 
 
@@ -192,6 +194,31 @@ class Texts(Source):
         return str(item if isinstance(item, str) else _field(item, self._column, TEXT_COLUMNS))
 
 
+class TableRows(Source):
+    """Rows of a dataframe as texts: "age 54 · smokes True"."""
+
+    kind = "text"
+    unit = "rows"
+
+    def __init__(self, frame: Any):
+        super().__init__(len(frame))
+        table = as_pandas(frame, len(frame))
+        self._columns = {} if table is None else dict(table.items())
+
+    def _text(self, stored: int) -> str:
+        return " · ".join(f"{name} {in_words(column.iloc[stored])}" for name, column in self._columns.items())
+
+
+def in_words(value: Any) -> str:
+    """One fact of a table for eyes: numbers to six digits, long texts cut."""
+    if _checks.is_missing(value):
+        return "missing"
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if len(text) <= LONGEST_FACT else text[: LONGEST_FACT - 1] + "…"
+
+
 class Shown(Source):
     """Whatever a function returns for example i: an image (PIL, array, tensor) or a string."""
 
@@ -212,9 +239,9 @@ def as_source(thing: Any) -> Source:
     """Make a source of almost anything that holds examples.
 
     Accepts a Source (or anything with a `kind`, a length and the method `image` or `text`), an image
-    array, image paths, a folder, strings, a data set with an `images` array, any map-style data
-    set of images or texts. In dict items images come before texts, and columns with a usual name
-    (`IMAGE_COLUMNS`, `TEXT_COLUMNS`) before others.
+    array, image paths, a folder, strings, a dataframe (pandas, polars), a data set with an `images`
+    array, any map-style data set of images or texts. In dict items images come before texts, and
+    columns with a usual name (`IMAGE_COLUMNS`, `TEXT_COLUMNS`) before others.
 
     Raises
     ------
@@ -239,6 +266,8 @@ def as_source(thing: Any) -> Source:
         raise _unshowable(thing, "give images, files, texts, a map-style data set, or sources.Shown(function, n).")
     if hasattr(thing, "iloc") and not hasattr(thing, "columns"):  # a pandas Series goes by position, not by index
         thing = list(thing)
+    if is_dataframe(thing) and len(thing) > 0:
+        return TableRows(thing)
     try:
         n = len(thing)
     except Exception as error:

@@ -149,6 +149,21 @@ def test_names_of_dimensions_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="there is no space 'typo'"):
         small().feature_names("typo")
 
+    with pytest.raises(ValueError, match="has the columns of the dataframe in another order: leave feature_names out"):
+        Evaluation(pd.DataFrame({"a": [1.0], "b": [2.0]}), feature_names=["b", "a"])
+
+
+def test_frames_of_numbers_are_embeddings():
+    mixed = {"age": [1.5, 2.0], "smokes": [True, False], "children": [0, 3]}
+    expected = np.array([[1.5, 1, 0], [2, 0, 3]], np.float32)
+    for frame in (pd.DataFrame(mixed).astype({"children": "Int64"}), pl.DataFrame(mixed)):
+        np.testing.assert_array_equal(Evaluation(frame).space(), expected)
+    for frame in (pd.DataFrame({**mixed, "city": ["Oslo", "Bern"]}), pl.DataFrame({**mixed, "city": ["Oslo", "Bern"]})):
+        with pytest.raises(TypeError, match=r"embeddings must hold numbers, and column 'city' does not: leave it out"):
+            Evaluation(frame)
+    with pytest.raises(ValueError, match="must be finite, and row 1 holds nan"):
+        Evaluation(pd.DataFrame({"children": pd.array([1, None], dtype="Int64"), "b": [1.0, 2.0]}))
+
 
 def test_changed_names_of_dimensions_are_damage(tmp_path):
     Evaluation(np.eye(2), feature_names=["age", "dose"]).save(tmp_path / "ev")

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse
 import torch
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -229,6 +230,63 @@ def test_features_without_telling_names_have_none():
     np.testing.assert_allclose(turned.space(), frame.to_numpy()[:, ::-1], rtol=1e-6)
 
 
+def test_rows_of_a_frame_show_themselves():
+    y = np.arange(4) % 2
+    frame = pd.DataFrame({"age": [54, 3, 7, 9], "dose": [0.5, 1 / 3, 2.0, 1e9]}, index=[7, 7, 8, 9])
+    ev = evaluate(LogisticRegression().fit(frame, y), (frame, y), progress=False)
+    assert (ev.source.kind, ev.source.text(1)) == ("text", "age 3 · dose 0.333333")
+    assert ev.take([3, 1]).source.text(0) == "age 9 · dose 1e+09"
+
+
+def test_labels_may_be_names():
+    x, y = np.arange(12.0, dtype=np.float32).reshape(6, 2), np.array(["cat", "dog"] * 3)
+    net = nn.Linear(2, 2)
+    for model in (net, lambda rows: np.full((len(rows), 2), 0.5)):
+        for labels in (y, y.astype(object), y[:, None], pd.Series(y), pl.Series(y.tolist())):
+            ev = evaluate(model, (x, labels), class_names=["dog", "cat"], progress=False)
+            assert ev.labels.tolist() == [1, 0] * 3 and ev.class_names == ["dog", "cat"]
+        with pytest.raises(ValueError, match="label of row 0 is 'cat', and the classes are 'dog', 'fox': name it so"):
+            evaluate(model, (x, y), class_names=["dog", "fox"], progress=False)
+        with pytest.raises(ValueError, match="labels must be class numbers, and that of row 0 is 'cat'"):
+            evaluate(model, (x, y), progress=False)
+    numbers = (y == "dog").astype(int)
+    ev = evaluate(LogisticRegression().fit(x, numbers), (x, y), class_names=["cat", "dog"], progress=False)
+    assert ev.labels.tolist() == numbers.tolist()
+    for frame in (pd.DataFrame(x, columns=[*"ab"]), pl.DataFrame(x, schema=[*"ab"])):
+        np.testing.assert_array_equal(evaluate(net, (frame, numbers), progress=False).space("hidden"), x)
+
+
+def test_names_of_classes_do_not_contradict_the_models():
+    x, y = np.arange(12.0).reshape(6, 2), np.array(["benign", "malignant"] * 3)
+    model = LogisticRegression().fit(x, y)
+    assert evaluate(model, (x, y), class_names=["benign", "malignant"], progress=False).labels.tolist() == [0, 1] * 3
+    assert evaluate(model, (x, y), class_names=["good", "bad"], progress=False).class_names == ["good", "bad"]
+    with pytest.raises(ValueError, match="class_names has 'malignant' at position 0, and the model calls class 1 so"):
+        evaluate(model, (x, y), class_names=["malignant", "benign"], progress=False)
+
+
+def test_holes_in_a_table_are_named_with_what_to_do():
+    y = np.arange(40) % 2
+    frame = pd.DataFrame({"age": np.arange(40.0), "dose": np.where(np.arange(40) == 5, np.nan, 1.0)})
+    model = HistGradientBoostingClassifier(max_iter=2).fit(frame, y)
+    with pytest.raises(ValueError, match=r"row 5 holds nan in 'dose'\. The model may take that"):
+        evaluate(model, (frame, y), progress=False)
+    with pytest.raises(ValueError, match="row 5 holds nan in column 1"):
+        evaluate(
+            HistGradientBoostingClassifier(max_iter=2).fit(frame.to_numpy(), y), (frame.to_numpy(), y), progress=False
+        )
+
+
+def test_an_estimator_without_its_features_needs_an_encoder():
+    y = np.arange(8) % 2
+    images = np.random.default_rng(0).random((8, 4, 4, 3))
+    model = make_pipeline(FunctionTransformer(lambda rows: rows.reshape(len(rows), -1)), LogisticRegression())
+    model.fit(images, y)
+    assert evaluate(model, (images, y), hidden=False, encoders=Mean(), source=images, progress=False).spaces == ["mean"]
+    with pytest.raises(ValueError, match="nothing to embed the examples with"):
+        evaluate(model, (images, y), hidden=False, progress=False)
+
+
 def test_true_and_false_beside_numbers_are_a_table():
     y = np.arange(20) % 2
     frame = pd.DataFrame({"age": np.arange(20.0), "smokes": y == 1, "children": pd.array(y, dtype="Int64")})
@@ -437,6 +495,10 @@ BAD = {
     "sigmoid": ({"model": softmaxed(1)}, "returns probabilities, not logits"),
     "label -1": ({"dataset": [(torch.ones(6), -1)]}, "label of row 0 is -1"),
     "label 0.7": ({"dataset": [(torch.ones(6), 0.0), (torch.ones(6), 0.5)]}, r"label of row 1 is 0\.5"),
+    "several labels": (
+        {"dataset": (np.ones((4, 6)), np.ones((4, 2)))},
+        r"one label per row, shape \(n,\), not \(4, 2\)",
+    ),
     "one-hot": ({"dataset": [(torch.ones(6), torch.eye(3)[0])] * 2}, "labels must be class numbers"),
     "ids": ({"ids": ["a"] * 23}, "'a' comes again"),
     "metadata": ({"metadata": {"k": [1]}}, "'k' has 1"),
@@ -451,6 +513,12 @@ def test_bad_input_is_refused_before_the_work(change, message):
     arguments = {"model": net(), "dataset": Rows(), "progress": False, "batch_size": 100} | change
     with pytest.raises(ValueError, match=message):
         evaluate(arguments.pop("model"), arguments.pop("dataset"), **arguments)
+
+
+def test_a_table_without_labels_is_refused():
+    for frame in (pd.DataFrame({"a": [1.0]}), pl.DataFrame({"a": [1.0]})):
+        with pytest.raises(TypeError, match=r"wants a table and its labels: evaluate\(model, \(frame, labels\)\)"):
+            evaluate(LogisticRegression(), frame, progress=False)
 
 
 def test_facts_are_checked_before_any_item_is_read():

@@ -164,6 +164,7 @@ class Catalogue:
                     **counts(item),
                     **wording.judgement(item, self._evaluation, unit, Q),
                     "has_direction": item.has_direction,
+                    "confused_as": wording.confusion(item.slice),
                     "confused_with": confused_with(item.slice, self._evaluation),
                 }
             return self._facts[item.key]

@@ -66,7 +66,7 @@ class Commands(Retraining):
             "n_wrong": wrong,
             "accuracy": None if wrong is None else 1 - wrong / n,
             "unit": self._unit,
-            "source": None if evaluation.source is None else str(evaluation.source.kind),
+            "source": self._thumbnails.kind,
             "classes": [evaluation.class_name(number) for number in range(evaluation.n_classes)] if known else [],
             "channels": [channel.entry() for channel in self._channels.all.values()],
             "notice": self._notice(),

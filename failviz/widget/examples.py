@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from failviz._checks import is_missing
 from failviz._statistics import wilson
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
+from failviz.sources import in_words
 from failviz.widget import wording
 from failviz.widget.catalogue import Item, has_outcome
 from failviz.widget.channels import numbers_or_none
@@ -40,7 +41,7 @@ def in_gallery(evaluation: Evaluation, row: int, slice_: Slice | None) -> dict[s
     caption = None
     if evaluation.metadata is not None and "caption" in evaluation.metadata.columns:
         value = evaluation.metadata["caption"].iloc[row]
-        caption = None if _is_missing(value) else str(value)
+        caption = None if is_missing(value) else str(value)
     score = None if slice_ is None else numbers_or_none(slice_.scores[row])
     return {**summary(evaluation, row), "score": score, "caption": caption}
 
@@ -49,7 +50,7 @@ def in_full(evaluation: Evaluation, row: int) -> dict[str, Any]:
     """The summary and every metadata column, as text."""
     facts = summary(evaluation, row)
     metadata = evaluation.metadata
-    pairs = [] if metadata is None else [[str(name), _shown(metadata[name].iloc[row])] for name in metadata.columns]
+    pairs = [] if metadata is None else [[str(name), in_words(metadata[name].iloc[row])] for name in metadata.columns]
     return {**facts, "metadata": pairs}
 
 
@@ -155,16 +156,3 @@ def _window(centre: int, width: int, n: int) -> int:
 
 def _words(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def _is_missing(value: Any) -> bool:
-    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-def _shown(value: Any) -> str:
-    if _is_missing(value):
-        return "missing"
-    if isinstance(value, float | np.floating):
-        return f"{value:.6g}"
-    text = str(value)
-    return text if len(text) <= 1_000 else text[:999] + "…"

@@ -30,7 +30,7 @@ from failviz.widget.protocol import N_STEPS, Refusal
 from failviz.widget.remedies import Remedies
 from failviz.widget.routes import Route
 from failviz.widget.runs import Runs
-from failviz.widget.thumbnails import Thumbnails
+from failviz.widget.thumbnails import Thumbnails, shown_by
 
 logger = logging.getLogger(__name__)
 
@@ -166,9 +166,9 @@ class Explorer(Commands, anywidget.AnyWidget):
             of=f" of {space}" if len(evaluation.spaces) > 1 else "",
         )
         self._channels = Channels(evaluation)
-        self._thumbnails = Thumbnails(evaluation.source, n)
+        self._thumbnails = Thumbnails(shown_by(evaluation), n)
         self._remedies = Remedies(evaluation, finders_or_slices, self._catalogue, pool, train)
-        self._pool_thumbnails = Thumbnails(getattr(pool, "source", None), 0 if pool is None else pool.n_examples)
+        self._pool_thumbnails = Thumbnails(shown_by(pool), 0 if pool is None else pool.n_examples)
         self._runs = Runs.shared(evaluation, self._annotations)
         self._route: Route | None = None
         self._drawn: RetrainPlan | None = None

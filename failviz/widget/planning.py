@@ -54,12 +54,13 @@ class Planning:
                 f"Which of these {self._unit} are wrong is not known, so neither is what a retraining would change: "
                 "give the Explorer an Evaluation with labels and predictions."
             )
-        source = getattr(pool, "source", None)
         rows: list[int] = []
         if pool is not None:
             rows = pool.rows_of(self._runs.thrown_out(pool.hash, _of_target(target, slice))).tolist()
         return {
-            "pool": None if pool is None else {"n": pool.n_examples, "unit": self._unit, "source": _kind(source)},
+            "pool": None
+            if pool is None
+            else {"n": pool.n_examples, "unit": self._unit, "source": self._pool_thumbnails.kind},
             "problem": problem,
             "route": None if route is None else {"kind": route.kind, "name": route.name},
             "n_confirmed": len(confirmed),
@@ -151,7 +152,3 @@ class Planning:
 def _of_target(target: str, slice: str | None) -> str:
     """Under what name a target's rejections are kept."""
     return slice or "" if target == "slice" else target
-
-
-def _kind(source: Any) -> str | None:
-    return None if source is None else str(source.kind)

@@ -10,12 +10,20 @@ from typing import Any
 
 from PIL import Image, features
 
-from failviz.sources import UnreadableExample
+from failviz.evaluation import Evaluation
+from failviz.sources import TableRows, UnreadableExample
 from failviz.widget.protocol import MOST_ROWS, REPLY_BYTES, Cancelled, Refusal, Reply
 
 _ROOM = 64 << 20  # bytes of encoded pictures
 _LONGEST_TEXT = 600
 _FULL = "not sent: this reply has reached its limit of 7 MB, ask for fewer at a time"
+
+
+def shown_by(evaluation: Evaluation | None) -> Any:
+    """The source that shows the examples; where there is none their metadata, if any."""
+    if evaluation is None or evaluation.source is not None or evaluation.metadata is None:
+        return getattr(evaluation, "source", None)
+    return TableRows(evaluation.metadata)
 
 
 class Thumbnails:
@@ -32,6 +40,7 @@ class Thumbnails:
 
     def __init__(self, source: Any, n: int, room: int = _ROOM):
         self._source, self._n, self._room = source, n, room
+        self.kind = None if source is None else str(source.kind)
         self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -54,7 +63,7 @@ class Thumbnails:
             try:
                 if self._source is None:
                     item["error"] = "nothing to show: this Evaluation was built without a source"
-                elif self._source.kind == "text":
+                elif self.kind == "text":
                     item["text"] = _shortened(self._source.text(row))
                 else:
                     encoded = self.encoded(row, size)

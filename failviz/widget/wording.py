@@ -14,8 +14,14 @@ if TYPE_CHECKING:
 
 
 def unit_of(evaluation: Evaluation) -> str:
-    """What the examples are called: "images", "texts" or "examples"."""
-    return {"image": "images", "text": "texts"}.get(getattr(evaluation.source, "kind", ""), "examples")
+    """What the examples are called: "images", "texts", "rows" or "examples"."""
+    unit = {"image": "images", "text": "texts"}.get(getattr(evaluation.source, "kind", ""), "examples")
+    return str(getattr(evaluation.source, "unit", unit))
+
+
+def confusion(slice_: Slice) -> str:
+    """What stands before the classes that a slice's wrong members are confused with."""
+    return "really" if isinstance(slice_.scope, tuple) and slice_.scope[0] == "prediction" else "mistaken for"
 
 
 def scope(slice_: Slice, evaluation: Evaluation) -> str:

@@ -63,7 +63,7 @@ export function createSlices(w, zero = false) {
         key, name, method, kind: extra.kind ?? "found", scope, colour, n: rows.length, n_wrong: nWrong, error_rate: rows.length ? nWrong / rows.length : null, low, high,
         rest_error_rate: rest ? restWrong / rest : null, rest_n: rest, status, badge,
         explanation: extra.explanation ?? `Held-out images the search never saw: ${nWrong} of ${rows.length} wrong, against ${restWrong} of ${rest} elsewhere in the class. Of all slices marked confirmed, at most 10% are expected to be chance.`,
-        has_direction: direction, confused_with: Object.entries(names).map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count),
+        has_direction: direction, confused_as: "mistaken for", confused_with: Object.entries(names).map(([name, count]) => ({ name, count })).sort((a, b) => b.count - a.count),
         tags: extra.tags ?? [], note: extra.note ?? "", found_name: extra.kind === "drawn" ? null : extra.found ?? name,
       },
     };

@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import traitlets
 from widget_cases import Wire, make_evaluation, make_slice
@@ -18,6 +19,7 @@ from failviz import projection
 from failviz.annotations import Annotations, fingerprint
 from failviz.evaluation import Evaluation
 from failviz.slices import Slice
+from failviz.sources import as_source
 from failviz.verification import verify
 from failviz.widget import Explorer
 from failviz.widget.channels import few
@@ -330,7 +332,17 @@ def test_a_slice_the_search_did_not_see_is_confirmed_with_its_numbers(explorer: 
         "Held-out images the search never saw: 13 of 14 wrong, against 0 of 46 elsewhere in the class. "
         "Of all slices marked confirmed, at most 10% are expected to be chance."
     )
-    assert row["confused_with"] == [{"name": "sandal", "count": 13}]
+    assert (row["confused_as"], row["confused_with"]) == ("mistaken for", [{"name": "sandal", "count": 13}])
+
+
+def test_the_wrong_members_of_a_group_of_one_prediction_are_really_something_else(
+    evaluation: Evaluation, open_explorer: Build
+) -> None:
+    score = np.where(evaluation.predictions == 0, evaluation.space()[:, 0] - 0.5, -np.inf)
+    taken = Slice.of(evaluation, scores=score, weights=score > 0, scope=("prediction", 0), name="a", method="a tree")
+    row = row_of(open_explorer(evaluation, [taken]))
+    n = int((taken.is_member & evaluation.errors).sum())
+    assert n > 0 and (row["confused_as"], row["confused_with"]) == ("really", [{"name": "sneaker", "count": n}])
 
 
 def test_a_slice_found_on_these_very_rows_is_never_confirmed(evaluation: Evaluation, open_explorer: Build) -> None:
@@ -580,8 +592,26 @@ def test_texts_come_as_text_and_no_source_as_a_sentence(open_explorer: Build) ->
     assert first["text"] == "a film"
     assert second["text"].endswith("…")
     assert explorer.overview()["unit"] == "texts"
-    [item] = open_explorer(make_evaluation(4, source=None)).thumbnails([0])[0]["items"]
+    [item] = open_explorer(make_evaluation(4, source=None, metadata=None)).thumbnails([0])[0]["items"]
     assert "without a source" in item["error"]
+
+
+def test_rows_of_a_table_show_their_facts(open_explorer: Build) -> None:
+    unshown = make_evaluation(4, source=None)
+    explorer = open_explorer(unshown)
+    [item] = explorer.thumbnails([1])[0]["items"]
+    facts = unshown.metadata.iloc[1]
+    assert item["text"] == f"background {facts['background']} · brightness {facts['brightness']:.6g} · year 2001"
+    assert (explorer.overview()["unit"], explorer.overview()["source"]) == ("examples", "text")
+    table = make_evaluation(
+        4, source=as_source(pl.DataFrame({"age": [54, 3, 7, 9], "city": ["Oslo", None, "Bern", "Rome"]}))
+    )
+    explorer = open_explorer(table)
+    assert [item["text"] for item in explorer.thumbnails([0, 1])[0]["items"]] == [
+        "age 54 · city Oslo",
+        "age 3 · city missing",
+    ]
+    assert explorer.overview()["unit"] == "rows"
 
 
 # -- the layout --------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ const slice = record({
   badge: text,
   explanation: text,
   has_direction: flag,
+  confused_as: text,
   confused_with: list(record({ name: text, count })),
   tags: list(text),
   note: text,

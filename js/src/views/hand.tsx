@@ -72,7 +72,7 @@ function SliceInHand({ session, loaded, slice }: Props & { slice: Slice }) {
         </div>
         {slice.confused_with.length > 0 && (
           <p>
-            mistaken for{" "}
+            {slice.confused_as}{" "}
             {slice.confused_with.slice(0, 3).map(({ name, count }, i) => (
               <span key={name}>
                 {i > 0 && ", "}
