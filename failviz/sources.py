@@ -195,7 +195,7 @@ class Texts(Source):
 
 
 class TableRows(Source):
-    """Rows of a dataframe as texts: "age 54 · smokes True"."""
+    """Rows of a dataframe as texts, a line for each column: "age 54", "smokes True"."""
 
     kind = "text"
     unit = "rows"
@@ -206,7 +206,7 @@ class TableRows(Source):
         self._columns = {} if table is None else dict(table.items())
 
     def _text(self, stored: int) -> str:
-        return " · ".join(f"{name} {in_words(column.iloc[stored])}" for name, column in self._columns.items())
+        return "\n".join(f"{name} {in_words(column.iloc[stored])}" for name, column in self._columns.items())
 
 
 def in_words(value: Any) -> str:

@@ -234,8 +234,8 @@ def test_rows_of_a_frame_show_themselves():
     y = np.arange(4) % 2
     frame = pd.DataFrame({"age": [54, 3, 7, 9], "dose": [0.5, 1 / 3, 2.0, 1e9]}, index=[7, 7, 8, 9])
     ev = evaluate(LogisticRegression().fit(frame, y), (frame, y), progress=False)
-    assert (ev.source.kind, ev.source.text(1)) == ("text", "age 3 · dose 0.333333")
-    assert ev.take([3, 1]).source.text(0) == "age 9 · dose 1e+09"
+    assert (ev.source.kind, ev.source.text(1)) == ("text", "age 3\ndose 0.333333")
+    assert ev.take([3, 1]).source.text(0) == "age 9\ndose 1e+09"
 
 
 def test_labels_may_be_names():

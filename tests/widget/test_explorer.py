@@ -601,15 +601,15 @@ def test_rows_of_a_table_show_their_facts(open_explorer: Build) -> None:
     explorer = open_explorer(unshown)
     [item] = explorer.thumbnails([1])[0]["items"]
     facts = unshown.metadata.iloc[1]
-    assert item["text"] == f"background {facts['background']} · brightness {facts['brightness']:.6g} · year 2001"
+    assert item["text"] == f"background {facts['background']}\nbrightness {facts['brightness']:.6g}\nyear 2001"
     assert (explorer.overview()["unit"], explorer.overview()["source"]) == ("examples", "text")
     table = make_evaluation(
         4, source=as_source(pl.DataFrame({"age": [54, 3, 7, 9], "city": ["Oslo", None, "Bern", "Rome"]}))
     )
     explorer = open_explorer(table)
     assert [item["text"] for item in explorer.thumbnails([0, 1])[0]["items"]] == [
-        "age 54 · city Oslo",
-        "age 3 · city missing",
+        "age 54\ncity Oslo",
+        "age 3\ncity missing",
     ]
     assert explorer.overview()["unit"] == "rows"
 
