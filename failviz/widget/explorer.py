@@ -175,6 +175,7 @@ class Explorer(Commands, anywidget.AnyWidget):
         self._compared: dict[tuple[Any, ...], Comparison] = {}
         self._directions: dict[str, Direction] = {}
         self._selected = np.zeros(n, dtype=bool)
+        self._slice_before: str | None = None
         self._dispatcher = Dispatcher(self.commands(), lambda content, buffers: self.send(content, buffers))
         state: dict[str, Any] = {"active_slice": next(iter(self._catalogue.known_keys()), None)}
         if height is not None:
@@ -274,6 +275,10 @@ class Explorer(Commands, anywidget.AnyWidget):
         except Refusal as refusal:
             raise traitlets.TraitError(str(refusal)) from None
 
+    @traitlets.observe("active_slice")
+    def _remember_slice(self, change: dict[str, Any]) -> None:
+        self._slice_before = change["old"]  # to return to when the one in hand is removed
+
     def _slice_from_browser(self, value: Any) -> str | None:
         """A view may still show a slice that another has removed: it is told which one is in hand."""
         if value is None or value in self._catalogue.known_keys():
@@ -300,7 +305,7 @@ class Explorer(Commands, anywidget.AnyWidget):
         with self._guard:
             keys = self._catalogue.known_keys()
             if self.active_slice not in keys:
-                self.active_slice = keys[0] if keys else None
+                self.active_slice = next((key for key in (self._slice_before, *keys) if key in keys), None)
         self._bump("slices")
 
     def _on_runs(self) -> None:

@@ -462,6 +462,17 @@ def test_undo_and_redo_move_through_what_was_said(explorer: Explorer) -> None:
     assert explorer.redo() == {"message": "nothing to redo"}
 
 
+def test_undoing_a_new_slice_returns_to_the_one_before(explorer: Explorer) -> None:
+    assert len(explorer.slices) == 2
+    explorer.active_slice = "my group"
+    before = explorer.active_slice
+    explorer.selection = [3, 4, 5]
+    explorer.active_slice = explorer.create_slice("mine")["key"]
+    assert len(explorer.slices) == 3
+    explorer.undo()
+    assert explorer.active_slice == before != fingerprint(explorer.slices[0])
+
+
 def test_removing_the_slice_in_hand_takes_the_next_one(explorer: Explorer) -> None:
     explorer.active_slice = "my group"
     revision = explorer.revisions["slices"]
