@@ -116,14 +116,16 @@ def split(batch: Any) -> tuple[Any, Any]:
 
 
 def checked_labels(
-    labels: Any, n: int, n_classes: int, first_row: int, class_names: list[str] | None = None
+    labels: Any, n: int, n_classes: int, first_row: int, number_of: Mapping[str, int] | None = None
 ) -> np.ndarray:
-    """int64 (n,) class numbers below n_classes, of numbers or of these names; the first row that is none is named."""
+    """int64 (n,) class numbers below n_classes, of numbers or of names; the first row that is none is named."""
     array = to_array(labels)
     if array.shape == (n, 1):
         array = array[:, 0]
+    if array.dtype == object and array.shape == (n,):
+        array = np.asarray(array.tolist())
     if array.shape == (n,) and array.dtype.kind in "OUT":
-        number = {name: k for k, name in enumerate(class_names or ())}
+        number = number_of or {}
         for row, label in enumerate(array.tolist()):
             if label not in number and number:
                 raise ValueError(
@@ -153,6 +155,12 @@ def shortened(names: Iterable[Any]) -> str:
     if len(known) > 8:
         known[5:-1] = ["..."]
     return ", ".join(known)
+
+
+def labels_are_names(items: Any) -> bool:
+    """Whether the first label is a text."""
+    label = items.labels[0] if isinstance(items, Pairs) else split(read(items, 0, None))[1]
+    return isinstance(label, str)
 
 
 def to_array(values: Any) -> np.ndarray:
@@ -204,13 +212,13 @@ def _digest(value: Any) -> bytes:
                 feed(one)
         elif isinstance(part, torch.Tensor):
             feed(part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        elif hasattr(part, "iloc"):  # the row of a frame
+        elif is_dataframe(part) or hasattr(part, "iloc"):  # the row of a frame
             feed(part.to_numpy())
         elif hasattr(part, "tocsr"):  # of a sparse table
             rows = part.tocsr()
             feed((str(rows.shape), rows.indptr, rows.indices, rows.data))
         elif isinstance(part, np.ndarray) and part.dtype == object:
-            feed(part.tolist())
+            digest.update(repr(part.tolist()).encode())
         elif isinstance(part, np.ndarray | np.generic):
             digest.update(str(part.dtype).encode() + np.ascontiguousarray(part).tobytes())
         elif hasattr(part, "tobytes"):

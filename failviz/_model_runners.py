@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,11 +29,17 @@ class Runner:
 
     spaces: tuple[str, ...] = ()
     class_names: list[str] | None = None
-    """As the model calls them, until `evaluate` says how they are called."""
+    """As the model calls them."""
     batch_size: int = 256
 
     def __init__(self, loss: Callable[[Any, Any], Any] | None):
         self._loss = loss
+        self.number_of: dict[str, int] = {}  # labels that are names: `name_classes` says which is which
+
+    def name_classes(self, names: Iterable[Any] | None) -> None:
+        """What labels may be called, besides the model's own names for its classes."""
+        for given in (names, self.class_names):
+            self.number_of.update((str(name), number) for number, name in enumerate(given or ()))
 
     @contextmanager
     def ready(self) -> Iterator[None]:
@@ -115,7 +121,7 @@ class ArrayRunner(Runner):
         columns = {"probs": probs.astype(np.float32)}
         if labels is not None:
             numbers = self._numbered(labels, first_row) if self._number is not None else labels
-            columns["labels"] = checked_labels(numbers, n, probs.shape[1], first_row, self.class_names)
+            columns["labels"] = checked_labels(numbers, n, probs.shape[1], first_row, self.number_of)
             if self._loss is None:
                 chosen = probs[np.arange(n), columns["labels"]].astype(np.float64)
                 columns["losses"] = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
@@ -146,7 +152,7 @@ class ArrayRunner(Runner):
 
     def _numbered(self, labels: Any, first_row: int) -> np.ndarray:
         assert self._number is not None
-        number = {**{name: k for k, name in enumerate(self.class_names or ())}, **self._number}
+        number = {**self.number_of, **self._number}
         for row, label in enumerate(values := to_array(labels).tolist()):
             if label not in number:
                 raise ValueError(
@@ -227,7 +233,7 @@ class ModuleRunner(Runner):
             logits = self._logits(outputs, n)
             columns: dict[str, np.ndarray] = {"probs": torch.softmax(logits, dim=1).float().cpu().numpy()}
             if labels is not None:
-                columns["labels"] = checked_labels(labels, n, logits.shape[1], first_row, self.class_names)
+                columns["labels"] = checked_labels(labels, n, logits.shape[1], first_row, self.number_of)
                 labels = torch.as_tensor(columns["labels"], device=logits.device)
                 if self._loss is None:
                     columns["losses"] = (
@@ -262,7 +268,10 @@ class ModuleRunner(Runner):
         if isinstance(inputs, Mapping):
             return {name: self._moved(value) for name, value in inputs.items()}
         if is_dataframe(inputs):
-            inputs = to_table(inputs)
+            stranger = not_numbers(inputs)
+            if stranger is not None:
+                raise ValueError(f"column {stranger!r} does not hold numbers: leave it out, or encode it as numbers.")
+            inputs = to_table(inputs).astype(np.float64)
         if isinstance(inputs, np.ndarray):
             inputs = torch.as_tensor(np.ascontiguousarray(inputs))
         if not isinstance(inputs, torch.Tensor):

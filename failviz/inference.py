@@ -18,12 +18,12 @@ import numpy as np
 
 from failviz import _checks
 from failviz._columns import is_dataframe
-from failviz._data_items import Pairs, Rows, as_items, batches, describe, fingerprint, shortened
+from failviz._data_items import Pairs, Rows, as_items, batches, describe, fingerprint, labels_are_names, shortened
 from failviz._model_runners import Runner, runner_for
 from failviz._progress import Step
 from failviz._progress import progress as bar
 from failviz.evaluation import Evaluation
-from failviz.sources import Source, as_source
+from failviz.sources import Source, TableRows, as_source
 from failviz.store import RowTable
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def evaluate(
     size: int = batch_size or run.batch_size
     named = _named_encoders(encoders, run)
     source = _source_of(items) if source is None else as_source(source)
-    if source is None and any(not _reads_items(encoder) for encoder in named.values()):
+    has_pictures = source is not None and not isinstance(source, TableRows)
+    if not has_pictures and any(not _reads_items(encoder) for encoder in named.values()):
         raise ValueError("encoders need images, and this data set shows none: give source=.")
     if not named and not run.spaces:
         raise ValueError("there is nothing to embed the examples with: give encoders=, or leave hidden=True.")
@@ -132,8 +133,11 @@ def evaluate(
         "class_names": _class_names(class_names, items, run),
         "source": source,
     }
-    run.class_names = facts["class_names"] if isinstance(facts["class_names"], list) else None
     Evaluation(np.zeros((n, 1), dtype=np.float32), **facts)  # refuse before the long run, not after it
+    run.name_classes(facts["class_names"])
+
+    def feature_names() -> dict[str, list[str]]:
+        return run.feature_names(items) if transform is None and collate is None else {}
 
     def encode(encoder: Encoder, rows: np.ndarray) -> np.ndarray:
         shown = Rows(items, rows, transform) if _reads_items(encoder) or source is None else source.take(rows)
@@ -146,7 +150,7 @@ def evaluate(
             raise ValueError(f"there are {len(names)} class names, and the model has {width} outputs: do they match?")
         _checks.probabilities(columns["probs"], len(columns["probs"]), first_row)
         if "features" in columns:
-            _refuse_holes(columns["features"], first_row, run.feature_names(items).get("features"))
+            _refuse_holes(columns["features"], first_row, feature_names)
         for name in columns.keys() & {"losses", *run.spaces}:
             _checks.finite(columns[name], name, first_row)
         return columns
@@ -168,7 +172,11 @@ def evaluate(
         table = RowTable(path if path is not None else temporary, n)
         on_disk = table.folder is not None
         data = {"data set": fingerprint(items), "transform": describe(transform)} if on_disk else {}
-        task = {"model": run.fingerprint(), "hidden": str(hidden), "loss": describe(loss), **data} if on_disk else {}
+        task: dict[str, Any] = {}
+        if on_disk:
+            task = {"model": run.fingerprint(), "hidden": str(hidden), "loss": describe(loss), **data}
+            if labels_are_names(items):  # they are numbered by the names of classes
+                task["class names"] = run.number_of
         start = table.begin(MODEL, task | ({"collate": describe(collate)} if on_disk else {}))
         with run.ready():
             steps = batches(items, start, size, transform, collate)
@@ -193,20 +201,23 @@ def evaluate(
                 "embeds the examples: give encoders=, or build an Evaluation with embeddings of your own (for texts, "
                 "TruncatedSVD of TF-IDF)."
             )
-        known = run.feature_names(items) if transform is None and collate is None else {}
-        feature_names = {
-            space: names for space, names in known.items() if space in spaces and len(names) == spaces[space].shape[1]
+        outcomes = {name: columns[name] for name in ("probs", "labels", "losses") if name in columns}
+        called = {
+            space: names
+            for space, names in feature_names().items()
+            if space in spaces and len(names) == spaces[space].shape[1]
         }
-        return Evaluation(spaces, **columns, **facts, model_spaces=own, feature_names=feature_names)
+        return Evaluation(spaces, **outcomes, **facts, model_spaces=own, feature_names=called)
     finally:
         if temporary is not None:  # mapped files live on until the arrays are gone
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _refuse_holes(features: np.ndarray, first_row: int, names: list[str] | None) -> None:
+def _refuse_holes(features: np.ndarray, first_row: int, feature_names: Callable[[], dict[str, list[str]]]) -> None:
     holes = np.argwhere(~np.isfinite(features))
     if len(holes):
         row, column = holes[0]
+        names = feature_names().get("features")
         where = f"column {column}" if names is None else repr(names[column])
         raise ValueError(
             f"row {first_row + row} holds {features[row, column]} in {where}. The model may take that, but examples "
@@ -223,14 +234,14 @@ def _ids(given: Any, items: Any) -> list[Any] | None:
 
 def _class_names(given: Any, items: Any, run: Runner) -> Any:
     """What was given, else what the model calls its classes, else what the data set does."""
-    known = run.class_names or []
+    own = {name: number for number, name in enumerate(run.class_names or ())}
     if given is not None and not isinstance(given, str | Mapping) and hasattr(given, "__iter__"):
         given = list(given)
-        for position, name in enumerate(given):
-            if name in known and known.index(name) != position:
+        for position, name in enumerate(map(str, given)):
+            if own.get(name, position) != position:
                 raise ValueError(
-                    f"class_names has {name!r} at position {position}, and the model calls class {known.index(name)} "
-                    f"so: give them in its order, {shortened(known)}, or leave class_names out."
+                    f"class_names has {name!r} at position {position}, and the model calls class {own[name]} so: give "
+                    f"them in its order, {shortened(own)}, or leave class_names out."
                 )
     for names in (given, run.class_names, getattr(items, "class_names", None), getattr(items, "classes", None)):
         if names is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from failviz import _checks
-from failviz._columns import as_pandas, is_dataframe
+from failviz._columns import is_dataframe
 from failviz._pixels import CHANNELS, UnreadableExample, to_image
 
 if TYPE_CHECKING:
@@ -195,27 +195,34 @@ class Texts(Source):
 
 
 class TableRows(Source):
-    """Rows of a dataframe as texts, a line for each column: "age 54", "smokes True"."""
+    """Rows of a dataframe as texts, a line for each column: "age 54", "smokes True". The frame is not copied."""
 
     kind = "text"
     unit = "rows"
 
     def __init__(self, frame: Any):
         super().__init__(len(frame))
-        table = as_pandas(frame, len(frame))
-        self._columns = {} if table is None else dict(table.items())
+        self._frame = frame
 
     def _text(self, stored: int) -> str:
-        return "\n".join(f"{name} {in_words(column.iloc[stored])}" for name, column in self._columns.items())
+        lines, length = [], 0
+        for number, name in enumerate(self._frame.columns):
+            column = self._frame.iloc[:, number] if hasattr(self._frame, "iloc") else self._frame[name]
+            lines.append(f"{name} {in_words(column.iloc[stored] if hasattr(column, 'iloc') else column[stored])}")
+            length += len(lines[-1])
+            if length > LONGEST_FACT:
+                lines.append("…")
+                break
+        return "\n".join(lines)
 
 
 def in_words(value: Any) -> str:
-    """One fact of a table for eyes: numbers to six digits, long texts cut."""
+    """One fact of a table for eyes, on one line: numbers to six digits, long texts cut."""
     if _checks.is_missing(value):
         return "missing"
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= LONGEST_FACT else text[: LONGEST_FACT - 1] + "…"
 
 

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, OneHotEncod
 from torch import nn
 
 from failviz import Evaluation, encoders, evaluate
+from failviz.store import RowTable
 
 
 def net(seed=0, n_in=6, n_out=3):
@@ -256,6 +258,37 @@ def test_labels_may_be_names():
         np.testing.assert_array_equal(evaluate(net, (frame, numbers), progress=False).space("hidden"), x)
 
 
+def test_a_run_goes_on_with_the_same_names_of_classes_only(tmp_path):
+    x, y = np.arange(12.0, dtype=np.float32).reshape(6, 2), np.array(["cat", "dog"] * 3)
+    model, path = nn.Linear(2, 2), tmp_path / "run"
+    for _ in range(2):
+        assert (
+            evaluate(model, (x, y), class_names=["cat", "dog"], path=path, progress=False).labels.tolist() == [0, 1] * 3
+        )
+    with pytest.raises(ValueError, match="begun with another class names"):
+        evaluate(model, (x, y), class_names=["dog", "cat"], path=path, progress=False)
+    renamed = evaluate(model, (x, y == "dog"), class_names=["Cat", "Dog"], path=tmp_path / "numbers", progress=False)
+    again = evaluate(model, (x, y == "dog"), class_names=["a", "b"], path=tmp_path / "numbers", progress=False)
+    assert renamed.labels.tolist() == again.labels.tolist() and again.class_names == ["a", "b"]  # numbers stay numbers
+
+
+def test_labels_may_be_the_models_own_names_too():
+    model, x = nn.Linear(2, 3), torch.ones(2, 2)
+    model.config = SimpleNamespace(id2label={0: "cat", 1: "dog", 2: "fox"})
+    for labels in (["cat", "fox"], ["Cat", "Fox"], np.array([0, 2], dtype=object)):
+        for data in ((x.numpy(), labels), list(zip(x, labels, strict=True))):
+            ev = evaluate(model, data, class_names=["Cat", "Dog", "Fox"], progress=False)
+            assert ev.labels.tolist() == [0, 2] and ev.class_names == ["Cat", "Dog", "Fox"]
+
+
+def test_columns_that_come_late_are_refused(tmp_path):
+    table = RowTable(tmp_path / "run", 4)
+    table.begin("model", {})
+    table.write("model", 0, {"probs": np.ones((2, 2))})
+    with pytest.raises(ValueError, match="features comes with row 2, and the rows before have none: delete"):
+        table.write("model", 2, {"probs": np.ones((2, 2)), "features": np.ones((2, 3))})
+
+
 def test_names_of_classes_do_not_contradict_the_models():
     x, y = np.arange(12.0).reshape(6, 2), np.array(["benign", "malignant"] * 3)
     model = LogisticRegression().fit(x, y)
@@ -263,6 +296,9 @@ def test_names_of_classes_do_not_contradict_the_models():
     assert evaluate(model, (x, y), class_names=["good", "bad"], progress=False).class_names == ["good", "bad"]
     with pytest.raises(ValueError, match="class_names has 'malignant' at position 0, and the model calls class 1 so"):
         evaluate(model, (x, y), class_names=["malignant", "benign"], progress=False)
+    numbered = LogisticRegression().fit(x, [1, 2] * 3)
+    with pytest.raises(ValueError, match="class_names has '2' at position 0, and the model calls class 1 so"):
+        evaluate(numbered, (x, [1, 2] * 3), class_names=[2, 1], progress=False)
 
 
 def test_holes_in_a_table_are_named_with_what_to_do():
@@ -275,6 +311,32 @@ def test_holes_in_a_table_are_named_with_what_to_do():
         evaluate(
             HistGradientBoostingClassifier(max_iter=2).fit(frame.to_numpy(), y), (frame.to_numpy(), y), progress=False
         )
+
+
+def test_holes_that_a_transform_makes_are_named_by_their_place():
+    y = np.arange(4) % 2
+    frame = pd.DataFrame({"age": np.arange(4.0), "dose": [np.nan, 1.0, 1.0, 1.0]})
+    model = HistGradientBoostingClassifier(max_iter=2).fit(frame.to_numpy()[:, ::-1], y)
+    with pytest.raises(ValueError, match="row 0 holds nan in column 0"):
+        evaluate(model, (frame, y), transform=lambda row: row.to_numpy()[::-1].copy(), progress=False)
+
+
+def test_tables_that_hold_no_numbers_are_refused_by_name_before_a_torch_module():
+    y = np.arange(3) % 2
+    whole = pd.DataFrame({"a": [1, 2, 3], "b": [4, 5, 6]})
+    assert evaluate(nn.Linear(2, 2), (whole, y), progress=False).space().tolist() == [[1, 4], [2, 5], [3, 6]]
+    for column in (["x", "y", "z"], ["1", "2", "3"], pd.to_datetime(["2020-01-01"] * 3)):
+        with pytest.raises(ValueError, match="column 'b' does not hold numbers: leave it out"):
+            evaluate(nn.Linear(2, 2), (whole.assign(b=column), y), progress=False)
+
+
+def test_an_encoder_of_pictures_is_refused_for_a_table_before_the_run():
+    y, frame = np.arange(4) % 2, pd.DataFrame({"a": np.arange(4.0)})
+    model = LogisticRegression().fit(frame, y)
+    with pytest.raises(ValueError, match="encoders need images, and this data set shows none: give source="):
+        evaluate(model, (frame, y), encoders=Mean(), progress=False)
+    pictures = np.zeros((4, 4, 4, 3), np.uint8)
+    assert evaluate(model, (frame, y), encoders=Mean(), source=pictures, progress=False).spaces == ["features", "mean"]
 
 
 def test_an_estimator_without_its_features_needs_an_encoder():
@@ -298,11 +360,15 @@ def framed(rows):
     return pd.DataFrame({"a": rows[:, 0], "words": rows[:, 1].astype(str)})
 
 
-@pytest.mark.parametrize("make", [framed, scipy.sparse.csr_matrix])
+def polar(rows):
+    return pl.DataFrame({f"c{k}": rows[:, k // 10] for k in range(20)})
+
+
+@pytest.mark.parametrize("make", [framed, polar, scipy.sparse.csr_matrix])
 def test_another_table_is_not_taken_for_the_one_that_was_begun(tmp_path, make):
     y, numbers = np.arange(20) % 2, np.arange(1.0, 41.0).reshape(20, 2)
     table, other = make(numbers), make(numbers + 1)
-    first_step = MaxAbsScaler() if hasattr(table, "tocsr") else OneHotEncoder(handle_unknown="ignore")
+    first_step = OneHotEncoder(handle_unknown="ignore") if make is framed else MaxAbsScaler()
     model = make_pipeline(first_step, LogisticRegression()).fit(table, y)
     first = evaluate(model, (table, y), path=tmp_path / "run", progress=False)
     assert np.array_equal(evaluate(model, (table, y), path=tmp_path / "run", progress=False).probs, first.probs)

@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -97,6 +98,16 @@ def test_exact_images_are_the_shown_ones_where_nothing_is_stretched(values):
 def test_exact_images_refuse_what_eight_bits_do_not_hold():
     with pytest.raises(sources.UnreadableExample, match=r"from 0 to 3e\+03, which are no 8-bit pixels"):
         as_source(np.full((1, 4, 4), 3000, np.uint16) * np.eye(4, dtype=np.uint16)).image(0, exact=True)
+
+
+def test_rows_of_a_frame_are_facts_line_by_line():
+    frame = pd.DataFrame([[1, "two\nlines", None, 1 / 3]], columns=["a", "b", "b", "c"])
+    assert as_source(frame).text(0) == "a 1\nb two lines\nb missing\nc 0.333333"
+    assert as_source(pl.DataFrame({"a": [1, 2], "b": ["x", None]})).take([1]).text(0) == "a 2\nb missing"
+    wide = as_source(pd.DataFrame(np.zeros((2, 5000)))).text(1)
+    assert wide.startswith("0 0\n1 0\n") and wide.endswith("\n…") and len(wide) < 2000
+    with pytest.raises(ValueError, match="empty"):
+        as_source(frame.iloc[:0])
 
 
 class MySource:

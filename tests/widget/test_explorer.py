@@ -466,7 +466,7 @@ def test_undoing_a_new_slice_returns_to_the_one_before(explorer: Explorer) -> No
     assert len(explorer.slices) == 2
     explorer.active_slice = "my group"
     before = explorer.active_slice
-    explorer.selection = [3, 4, 5]
+    explorer.selection = [f"img-{i}" for i in (3, 4, 5)]
     explorer.active_slice = explorer.create_slice("mine")["key"]
     assert len(explorer.slices) == 3
     explorer.undo()
