@@ -61,7 +61,7 @@ def run_demo(port: int, folder: Path | None = None) -> int:
         command.append(f"--ServerApp.browser={browser}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--ServerApp.allow_root=True")
-    print(f"failviz quickstart: {address}\nPress Ctrl-C twice to stop.", flush=True)
+    print(f"failviz quickstart, ready in a few seconds: {address}\nPress Ctrl-C twice to stop.", flush=True)
     asked: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: _interrupt(asked, number))
     try:
