@@ -20,9 +20,7 @@ class Pairs:
     """(X, y) arrays, frames or sparse matrices as a data set of pairs, by position."""
 
     def __init__(self, inputs: Any, labels: Any):
-        self.inputs, self.labels = inputs, np.asarray(labels)
-        if self.labels.ndim == 2 and self.labels.shape[1] == 1:
-            self.labels = self.labels[:, 0]
+        self.inputs, self.labels = inputs, as_column(labels)
         if self.labels.ndim != 1:
             raise ValueError(
                 f"y must be one label per row, shape (n,), not {self.labels.shape}: a model with several outputs is "
@@ -116,28 +114,19 @@ def split(batch: Any) -> tuple[Any, Any]:
 
 
 def checked_labels(
-    labels: Any, n: int, n_classes: int, first_row: int, number_of: Mapping[str, int] | None = None
+    labels: Any, n: int, n_classes: int, first_row: int, number_of: Mapping[Any, int] | None = None
 ) -> np.ndarray:
     """int64 (n,) class numbers below n_classes, of numbers or of names; the first row that is none is named."""
-    array = to_array(labels)
-    if array.shape == (n, 1):
-        array = array[:, 0]
-    if array.dtype == object and array.shape == (n,):
-        array = np.asarray(array.tolist())
+    array = as_column(labels)
     if array.shape == (n,) and array.dtype.kind in "OUT":
-        number = number_of or {}
-        for row, label in enumerate(array.tolist()):
-            if label not in number and number:
-                raise ValueError(
-                    f"label of row {first_row + row} is {label!r}, and the classes are {shortened(number)}: name it "
-                    "so, or leave such rows out."
-                )
-            if label not in number:
-                raise ValueError(
-                    f"labels must be class numbers, and that of row {first_row + row} is {label!r}: number them by the "
-                    "model's outputs (to evaluate, class_names= in their order does it)."
-                )
-        array = np.array([number[label] for label in array.tolist()])
+        named = [row for row, label in enumerate(array.tolist()) if isinstance(label, str)]
+        if named and not number_of:
+            row, label = first_row + named[0], str(array[named[0]])
+            raise ValueError(
+                f"labels must be class numbers, and that of row {row} is {label!r}: number them by the model's outputs "
+                "(to evaluate, class_names= in their order does it)."
+            )
+        array = numbered(array, first_row, number_of or {}) if named else np.asarray(array.tolist())
     if array.shape != (n,) or array.dtype.kind not in "biuf":
         raise ValueError(f"labels must be class numbers, one per example, not shape {array.shape} of {array.dtype}.")
     bad = np.flatnonzero(~((array >= 0) & (array < n_classes) & (array == np.floor(array))))
@@ -149,18 +138,31 @@ def checked_labels(
     return array.astype(np.int64)
 
 
+def numbered(labels: np.ndarray, first_row: int, number_of: Mapping[Any, int]) -> np.ndarray:
+    """int64 (n,): the number of each label's class; the first label that is none is named."""
+    values = labels.tolist()
+    for row, label in enumerate(values):
+        if label not in number_of:
+            raise ValueError(
+                f"label of row {first_row + row} is {label!r}, and the model knows {shortened(number_of)}: name "
+                "classes as in its training, or leave these rows out."
+            )
+    return np.array([number_of[label] for label in values], dtype=np.int64)
+
+
+def as_column(labels: Any) -> np.ndarray:
+    """Labels as an array, (n, 1) as (n,); what is missing among names does not become the name "nan"."""
+    is_listed = isinstance(labels, list | tuple) and any(isinstance(label, str) for label in labels)
+    array = np.array(labels, dtype=object) if is_listed else to_array(labels)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
 def shortened(names: Iterable[Any]) -> str:
     """Names in a sentence, of many the first and the last."""
     known = [repr(name) for name in names]
     if len(known) > 8:
         known[5:-1] = ["..."]
     return ", ".join(known)
-
-
-def labels_are_names(items: Any) -> bool:
-    """Whether the first label is a text."""
-    label = items.labels[0] if isinstance(items, Pairs) else split(read(items, 0, None))[1]
-    return isinstance(label, str)
 
 
 def to_array(values: Any) -> np.ndarray:
@@ -218,7 +220,9 @@ def _digest(value: Any) -> bytes:
             rows = part.tocsr()
             feed((str(rows.shape), rows.indptr, rows.indices, rows.data))
         elif isinstance(part, np.ndarray) and part.dtype == object:
-            digest.update(repr(part.tolist()).encode())
+            for one in part.tolist():
+                digest.update(f"{type(one).__name__}:".encode())
+                feed(one)
         elif isinstance(part, np.ndarray | np.generic):
             digest.update(str(part.dtype).encode() + np.ascontiguousarray(part).tobytes())
         elif hasattr(part, "tobytes"):

@@ -17,7 +17,7 @@ import torch
 from sklearn.base import BaseEstimator, is_regressor
 
 from failviz._columns import column_names, is_dataframe, not_numbers, telling_names, to_table
-from failviz._data_items import Pairs, checked_labels, describe, shortened, split, to_array
+from failviz._data_items import Pairs, as_column, checked_labels, describe, numbered, split, to_array
 from failviz._model_state import at_work, home_of, mean_over_tokens, weights_hash
 
 WIDEST_SPARSE = 4096
@@ -34,12 +34,16 @@ class Runner:
 
     def __init__(self, loss: Callable[[Any, Any], Any] | None):
         self._loss = loss
-        self.number_of: dict[str, int] = {}  # labels that are names: `name_classes` says which is which
+        self.calls: dict[Any, int] = {}
+        """Class numbers by what the model itself calls its classes, where it does."""
+        self.number_of: dict[Any, int] = {}
+        """The same with the names that `name_classes` adds."""
 
-    def name_classes(self, names: Iterable[Any] | None) -> None:
-        """What labels may be called, besides the model's own names for its classes."""
-        for given in (names, self.class_names):
-            self.number_of.update((str(name), number) for number, name in enumerate(given or ()))
+    def name_classes(self, names: Iterable[str] | None) -> None:
+        """What labels may be called, besides what the model calls its classes."""
+        self.number_of = dict(self.calls)
+        for number, name in enumerate(names or ()):
+            self.number_of.setdefault(name, number)
 
     @contextmanager
     def ready(self) -> Iterator[None]:
@@ -53,9 +57,9 @@ class Runner:
     def __call__(self, batch: Any, first_row: int = 0) -> dict[str, np.ndarray]:
         raise TypeError("a Runner is one of the classes below")
 
-    def feature_names(self, items: Any) -> dict[str, list[str]]:
-        """By space, what its dimensions are called, where they have names and `items` come in as they are."""
-        return {}
+    def feature_names(self, items: Any) -> list[str] | None:
+        """What the dimensions of "features" are called, where they have names and items come in as they are."""
+        return None
 
     def _own_losses(self, outputs: Any, labels: Any, n: int) -> np.ndarray:
         assert self._loss is not None
@@ -97,10 +101,9 @@ class ArrayRunner(Runner):
         super().__init__(loss)
         self._model, self._predict = model, predict
         self.spaces = ("features",) if hidden else ()
-        self._number: dict[Any, int] | None = None
         if classes is not None:
             classes = np.asarray(classes)
-            self._number = {name: index for index, name in enumerate(classes.tolist())}
+            self.calls = {name: index for index, name in enumerate(classes.tolist())}
             if classes.dtype.kind not in "iu" or (classes != np.arange(len(classes))).any():
                 self.class_names = [str(name) for name in classes.tolist()]
 
@@ -120,8 +123,9 @@ class ArrayRunner(Runner):
             raise ValueError(f"the model must return class probabilities of shape ({n}, n_classes), not {probs.shape}.")
         columns = {"probs": probs.astype(np.float32)}
         if labels is not None:
-            numbers = self._numbered(labels, first_row) if self._number is not None else labels
-            columns["labels"] = checked_labels(numbers, n, probs.shape[1], first_row, self.number_of)
+            if self.calls:
+                labels = numbered(as_column(labels), first_row, self.number_of)
+            columns["labels"] = labels = checked_labels(labels, n, probs.shape[1], first_row, self.number_of)
             if self._loss is None:
                 chosen = probs[np.arange(n), columns["labels"]].astype(np.float64)
                 columns["losses"] = -np.log(np.maximum(chosen, np.finfo(np.float32).tiny))
@@ -137,7 +141,7 @@ class ArrayRunner(Runner):
             inputs = self._model[:-1].transform(inputs)
         return _table(inputs)
 
-    def feature_names(self, items: Any) -> dict[str, list[str]]:
+    def feature_names(self, items: Any) -> list[str] | None:
         """The columns of the frame that comes in, or what the steps of a pipeline before the last make of them."""
         columns = column_names(items.inputs) if isinstance(items, Pairs) else None
         names = columns
@@ -148,18 +152,7 @@ class ArrayRunner(Runner):
                 names = None
             if names is not None and columns is None and all(map(_MADE_UP.fullmatch, names)):
                 names = None
-        return {} if names is None else {"features": names}
-
-    def _numbered(self, labels: Any, first_row: int) -> np.ndarray:
-        assert self._number is not None
-        number = {**self.number_of, **self._number}
-        for row, label in enumerate(values := to_array(labels).tolist()):
-            if label not in number:
-                raise ValueError(
-                    f"label of row {first_row + row} is {label!r}, and the model knows {shortened(self._number)}: name "
-                    "classes as in its training, or leave these rows out."
-                )
-        return np.array([number[label] for label in values])
+        return names
 
 
 def _table(inputs: Any) -> np.ndarray | None:
@@ -191,6 +184,7 @@ class ModuleRunner(Runner):
         id_to_label = getattr(getattr(model, "config", None), "id2label", None)
         if id_to_label and not all(str(name).startswith("LABEL_") for name in id_to_label.values()):
             self.class_names = [str(id_to_label[index]) for index in sorted(id_to_label)]
+            self.calls = {name: number for number, name in enumerate(self.class_names)}
 
     def fingerprint(self) -> str:
         return weights_hash(self._model)
@@ -271,7 +265,7 @@ class ModuleRunner(Runner):
             stranger = not_numbers(inputs)
             if stranger is not None:
                 raise ValueError(f"column {stranger!r} does not hold numbers: leave it out, or encode it as numbers.")
-            inputs = to_table(inputs).astype(np.float64)
+            inputs = to_table(inputs)
         if isinstance(inputs, np.ndarray):
             inputs = torch.as_tensor(np.ascontiguousarray(inputs))
         if not isinstance(inputs, torch.Tensor):

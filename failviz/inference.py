@@ -7,6 +7,7 @@ columns on disk and a second run picks up where the first was stopped.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -18,12 +19,12 @@ import numpy as np
 
 from failviz import _checks
 from failviz._columns import is_dataframe
-from failviz._data_items import Pairs, Rows, as_items, batches, describe, fingerprint, labels_are_names, shortened
+from failviz._data_items import Pairs, Rows, as_column, as_items, batches, describe, fingerprint, shortened, split
 from failviz._model_runners import Runner, runner_for
 from failviz._progress import Step
 from failviz._progress import progress as bar
 from failviz.evaluation import Evaluation
-from failviz.sources import Source, TableRows, as_source
+from failviz.sources import Source, UnreadableExample, as_source
 from failviz.store import RowTable
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def evaluate(
         tokens that are no padding) are averaged. For an estimator the space is "features": its
         inputs, or in a pipeline what the last step receives, with the names that its columns have.
     loss : callable(outputs, labels) -> (b,), optional
-        Per-example loss, given what the model returned; default cross-entropy in nats.
+        Per-example loss, given what the model returned and class numbers; default cross-entropy in nats.
     transform : callable, optional
         Applied to the input of each item (to the whole item when it is a dict) before batching.
     collate : callable, optional
@@ -85,17 +86,17 @@ def evaluate(
     progress : bool
         Show a progress bar.
     ids, metadata, class_names
-        As for Evaluation; they and the source default to the data set's own attributes of these names
-        where it has them.
+        As for Evaluation. ids and metadata default to the data set's own attributes of these names, class_names to what
+        the model calls its classes, else to the data set's `class_names` or `classes`. Labels may be these names.
     source : optional
         What shows the examples; default the data set itself when it holds images or texts, or is a dataframe.
     path : folder, optional
         Keep the results there, memory-mapped. Run again after an interruption, only the missing
         rows are computed; run again when finished, it is only opened; run again with one more
-        encoder, only its space is added. Model, encoders, functions (by name and code) and data set
-        (by a sample of items, and its labels) are recognised, and another one is refused. Without
-        `path`, results over 1 GiB go to a temporary folder.
-
+        encoder, only its space is added. Model, encoders, functions (by name and code), data set
+        (by a sample of items, and its labels) and a source that was given (by a sample) are
+        recognised, and another one is refused. Without `path`, results over 1 GiB go to a temporary
+        folder.
     on_progress : callable, optional
         Called before every batch with a Step (`words`, `share`); what it raises stops the run and passes through, as
         the `ctx.progress` of a retraining does when Cancel is pressed.
@@ -121,9 +122,9 @@ def evaluate(
     run = runner_for(model, hidden=hidden, loss=loss, device=device)
     size: int = batch_size or run.batch_size
     named = _named_encoders(encoders, run)
-    source = _source_of(items) if source is None else as_source(source)
-    has_pictures = source is not None and not isinstance(source, TableRows)
-    if not has_pictures and any(not _reads_items(encoder) for encoder in named.values()):
+    own_source = source is not None
+    source = as_source(source) if own_source else _source_of(items)
+    if (source is None or source.kind != "image") and any(not _reads_items(encoder) for encoder in named.values()):
         raise ValueError("encoders need images, and this data set shows none: give source=.")
     if not named and not run.spaces:
         raise ValueError("there is nothing to embed the examples with: give encoders=, or leave hidden=True.")
@@ -133,14 +134,15 @@ def evaluate(
         "class_names": _class_names(class_names, items, run),
         "source": source,
     }
-    Evaluation(np.zeros((n, 1), dtype=np.float32), **facts)  # refuse before the long run, not after it
-    run.name_classes(facts["class_names"])
+    refused = Evaluation(np.zeros((n, 1), dtype=np.float32), **facts)  # before the long run, not after it
+    run.name_classes(refused.class_names)
 
-    def feature_names() -> dict[str, list[str]]:
-        return run.feature_names(items) if transform is None and collate is None else {}
+    def names_of(features: np.ndarray) -> list[str] | None:
+        names = run.feature_names(items) if transform is None and collate is None else None
+        return names if names is not None and len(names) == features.shape[1] else None
 
     def encode(encoder: Encoder, rows: np.ndarray) -> np.ndarray:
-        shown = Rows(items, rows, transform) if _reads_items(encoder) or source is None else source.take(rows)
+        shown = Rows(items, rows, transform) if source is None or _reads_items(encoder) else source.take(rows)
         return encoder.encode_images(shown, batch_size=size, progress=False)
 
     def run_batch(batch: Any, first_row: int) -> dict[str, np.ndarray]:
@@ -150,7 +152,7 @@ def evaluate(
             raise ValueError(f"there are {len(names)} class names, and the model has {width} outputs: do they match?")
         _checks.probabilities(columns["probs"], len(columns["probs"]), first_row)
         if "features" in columns:
-            _refuse_holes(columns["features"], first_row, feature_names)
+            _refuse_holes(columns["features"], first_row, names_of)
         for name in columns.keys() & {"losses", *run.spaces}:
             _checks.finite(columns[name], name, first_row)
         return columns
@@ -175,8 +177,9 @@ def evaluate(
         task: dict[str, Any] = {}
         if on_disk:
             task = {"model": run.fingerprint(), "hidden": str(hidden), "loss": describe(loss), **data}
-            if labels_are_names(items):  # they are numbered by the names of classes
-                task["class names"] = run.number_of
+            label = _first_label(next(batches(items, 0, 1, transform, collate))[1])
+            if isinstance(label, str) and label not in run.calls:  # numbered by the names that were given
+                task["class names"] = facts["class_names"] and list(map(str, facts["class_names"]))
         start = table.begin(MODEL, task | ({"collate": describe(collate)} if on_disk else {}))
         with run.ready():
             steps = batches(items, start, size, transform, collate)
@@ -185,7 +188,10 @@ def evaluate(
                 table.write(MODEL, first, run_batch(batch, first))
         for name, encoder in named.items():
             stage = f"encoder {name}"
-            begun = table.begin(stage, {"encoder": _encoder_fingerprint(encoder), **data} if on_disk else {})
+            work = {"encoder": _encoder_fingerprint(encoder), **data} if on_disk else {}
+            if on_disk and own_source and not _reads_items(encoder):
+                work["source"] = _source_fingerprint(source)
+            begun = table.begin(stage, work)
             for first in bar(range(begun, n, size), desc=name, enabled=progress):
                 tell(name, first)
                 table.write(stage, first, {name: encode(encoder, np.arange(first, min(first + size, n)))})
@@ -202,22 +208,20 @@ def evaluate(
                 "TruncatedSVD of TF-IDF)."
             )
         outcomes = {name: columns[name] for name in ("probs", "labels", "losses") if name in columns}
-        called = {
-            space: names
-            for space, names in feature_names().items()
-            if space in spaces and len(names) == spaces[space].shape[1]
-        }
+        called = (
+            {"features": names_of(spaces["features"])} if "features" in run.spaces and "features" in spaces else None
+        )
         return Evaluation(spaces, **outcomes, **facts, model_spaces=own, feature_names=called)
     finally:
         if temporary is not None:  # mapped files live on until the arrays are gone
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _refuse_holes(features: np.ndarray, first_row: int, feature_names: Callable[[], dict[str, list[str]]]) -> None:
+def _refuse_holes(features: np.ndarray, first_row: int, names_of: Callable[[np.ndarray], list[str] | None]) -> None:
     holes = np.argwhere(~np.isfinite(features))
     if len(holes):
         row, column = holes[0]
-        names = feature_names().get("features")
+        names = names_of(features)
         where = f"column {column}" if names is None else repr(names[column])
         raise ValueError(
             f"row {first_row + row} holds {features[row, column]} in {where}. The model may take that, but examples "
@@ -234,7 +238,7 @@ def _ids(given: Any, items: Any) -> list[Any] | None:
 
 def _class_names(given: Any, items: Any, run: Runner) -> Any:
     """What was given, else what the model calls its classes, else what the data set does."""
-    own = {name: number for number, name in enumerate(run.class_names or ())}
+    own = {str(name): number for name, number in run.calls.items()}
     if given is not None and not isinstance(given, str | Mapping) and hasattr(given, "__iter__"):
         given = list(given)
         for position, name in enumerate(map(str, given)):
@@ -247,6 +251,22 @@ def _class_names(given: Any, items: Any, run: Runner) -> Any:
         if names is not None:
             return names if isinstance(names, str | Mapping) or not hasattr(names, "__iter__") else list(names)
     return None
+
+
+def _first_label(batch: Any) -> Any:
+    labels = split(batch)[1]
+    return None if labels is None or len(labels) == 0 else as_column(labels)[0]
+
+
+def _source_fingerprint(source: Any) -> str:
+    """What tells one source from another of the same length: up to nine of its examples."""
+    digest = hashlib.sha256()
+    for row in sorted({int(row) for row in np.linspace(0, len(source) - 1, 9)}):
+        try:
+            digest.update(np.asarray(source.image(row)).tobytes())
+        except UnreadableExample as error:
+            digest.update(str(error).encode())
+    return digest.hexdigest()
 
 
 def _named_encoders(encoders: Any, run: Runner) -> dict[str, Encoder]:

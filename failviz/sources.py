@@ -25,7 +25,8 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".t
 FEW_LEVELS = 64
 """Largest number up to which an array that is not of bytes holds images of few levels, not dark pixels."""
 IMAGE_COLUMNS = ("image", "img", "pixel_values", "x")
-LONGEST_FACT = 1_000
+LONGEST_FACT = 200
+MOST_FACTS = 60
 TEXT_COLUMNS = ("text", "sentence", "content", "review")
 
 
@@ -195,7 +196,7 @@ class Texts(Source):
 
 
 class TableRows(Source):
-    """Rows of a dataframe as texts, a line for each column: "age 54", "smokes True". The frame is not copied."""
+    """Rows of a dataframe as texts, a line for each of the first columns: "age 54", "smokes True". It is not copied."""
 
     kind = "text"
     unit = "rows"
@@ -205,15 +206,11 @@ class TableRows(Source):
         self._frame = frame
 
     def _text(self, stored: int) -> str:
-        lines, length = [], 0
-        for number, name in enumerate(self._frame.columns):
+        facts = []
+        for number, name in enumerate(self._frame.columns[:MOST_FACTS]):
             column = self._frame.iloc[:, number] if hasattr(self._frame, "iloc") else self._frame[name]
-            lines.append(f"{name} {in_words(column.iloc[stored] if hasattr(column, 'iloc') else column[stored])}")
-            length += len(lines[-1])
-            if length > LONGEST_FACT:
-                lines.append("…")
-                break
-        return "\n".join(lines)
+            facts.append(f"{name} {in_words(column.iloc[stored] if hasattr(column, 'iloc') else column[stored])}")
+        return "\n".join(facts + ["…"] * (len(self._frame.columns) > MOST_FACTS))
 
 
 def in_words(value: Any) -> str:

@@ -164,8 +164,13 @@ class RowTable:
 
     def write(self, stage: str, start: int, blocks: Mapping[str, np.ndarray]) -> None:
         """Store rows `start...` of several columns and then record them as done."""
+        known = self._known(stage)
+        if known and known != set(blocks):
+            name = min(known ^ set(blocks))
+            cure = "every row must have it, or none" if self.folder is None else f"delete {self.folder} to start again"
+            raise ValueError(f"{name} comes with some rows and not with others, first at row {start}: {cure}.")
         for name, block in blocks.items():
-            array = self._array(stage, name, block, start)
+            array = self._array(stage, name, block)
             if array.shape[1:] != block.shape[1:]:
                 raise ValueError(f"{name} changed shape at row {start}: {array.shape[1:]} became {block.shape[1:]}.")
             array[start : start + len(block)] = block
@@ -181,12 +186,12 @@ class RowTable:
         files = self._stages[stage]["files"]
         return {name: np.load(self.folder / file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
 
-    def _array(self, stage: str, name: str, like: np.ndarray, start: int) -> np.ndarray:
+    def _known(self, stage: str) -> set[str]:
+        """Names of the columns of a stage."""
+        return set(self._stages[stage]["files"]) | {name for of, name in self._arrays if of == stage}
+
+    def _array(self, stage: str, name: str, like: np.ndarray) -> np.ndarray:
         if (stage, name) not in self._arrays:
-            is_known = self.folder is not None and name in self._stages[stage]["files"]
-            if start > 0 and not is_known:
-                cure = "every batch must give it" if self.folder is None else f"delete {self.folder} to start again"
-                raise ValueError(f"{name} comes with row {start}, and the rows before have none: {cure}.")
             shape = (self.n, *like.shape[1:])
             if self.folder is None:
                 self._arrays[stage, name] = np.empty(shape, dtype=like.dtype)

@@ -219,7 +219,8 @@ def test_columns_of_a_frame_name_the_features(tmp_path):
 def test_features_without_telling_names_have_none():
     y = np.arange(40) % 2
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["age", "dose in mg"])
-    for step in (FunctionTransformer(lambda table: table + 1), Mute()):
+    wider = FunctionTransformer(lambda table: np.column_stack([table, table]), feature_names_out="one-to-one")
+    for step in (FunctionTransformer(lambda table: table + 1), Mute(), wider):
         assert evaluate(fitted(frame, y, step), (frame, y), progress=False).feature_names() is None
     for columns in ([0, 1], ["0", "1"], ["age", " "]):
         other = frame.set_axis(columns, axis=1)
@@ -247,7 +248,7 @@ def test_labels_may_be_names():
         for labels in (y, y.astype(object), y[:, None], pd.Series(y), pl.Series(y.tolist())):
             ev = evaluate(model, (x, labels), class_names=["dog", "cat"], progress=False)
             assert ev.labels.tolist() == [1, 0] * 3 and ev.class_names == ["dog", "cat"]
-        with pytest.raises(ValueError, match="label of row 0 is 'cat', and the classes are 'dog', 'fox': name it so"):
+        with pytest.raises(ValueError, match="label of row 0 is 'cat', and the model knows 'dog', 'fox': name"):
             evaluate(model, (x, y), class_names=["dog", "fox"], progress=False)
         with pytest.raises(ValueError, match="labels must be class numbers, and that of row 0 is 'cat'"):
             evaluate(model, (x, y), progress=False)
@@ -281,12 +282,62 @@ def test_labels_may_be_the_models_own_names_too():
             assert ev.labels.tolist() == [0, 2] and ev.class_names == ["Cat", "Dog", "Fox"]
 
 
+def test_missing_labels_are_no_class():
+    with pytest.raises(ValueError, match="label of row 1 is nan, and the model knows 'cat', 'nan'"):
+        evaluate(
+            nn.Linear(2, 2), (np.ones((2, 2), np.float32), ["cat", np.nan]), class_names=["cat", "nan"], progress=False
+        )
+
+
+def test_labels_in_a_column_of_their_own_and_losses_of_ones_own():
+    x, y = np.arange(8.0).reshape(4, 2), np.array(["a", "b", "a", "b"])
+    model, seen = LogisticRegression().fit(x, y), []
+
+    def loss(probs, labels):
+        seen.extend(labels.tolist())
+        return -np.log(probs[np.arange(len(probs)), labels])
+
+    ev = evaluate(model, [(row, y[i : i + 1]) for i, row in enumerate(x)], collate=stacked, loss=loss, progress=False)
+    assert ev.labels.tolist() == seen[-4:] == [0, 1, 0, 1]  # the first is asked about twice
+    np.testing.assert_allclose(ev.losses, evaluate(model, (x, y), progress=False).losses, rtol=1e-6)
+
+
+def stacked(items):
+    return np.stack([row for row, _ in items]), np.stack([label for _, label in items])
+
+
+def test_names_that_a_collate_gives_belong_to_the_run_too(tmp_path):
+    x, model, path = torch.arange(12.0).reshape(6, 2), nn.Linear(2, 2), tmp_path / "run"
+
+    def collate(rows):
+        return torch.stack([row for row, _ in rows]), np.array([("cat", "dog")[k] for _, k in rows])
+
+    settings = {"collate": collate, "path": path, "progress": False}
+    items = [(row, i % 2) for i, row in enumerate(x)]
+    assert evaluate(model, items, class_names=["cat", "dog"], **settings).labels.tolist() == [0, 1] * 3
+    with pytest.raises(ValueError, match="begun with another class names"):
+        evaluate(model, items, class_names=["dog", "cat"], **settings)
+
+
+def test_another_source_is_not_taken_for_the_one_that_was_begun(tmp_path):
+    x, pictures = np.ones((4, 2), np.float32), np.zeros((4, 6, 6, 3), np.uint8)
+    settings = {"encoders": Mean(), "path": tmp_path / "run", "progress": False}
+    model = nn.Linear(2, 2)
+    assert evaluate(model, (x, [0, 1, 0, 1]), source=pictures, **settings).space("mean").max() == 0
+    assert evaluate(model, (x, [0, 1, 0, 1]), source=pictures, **settings).space("mean").max() == 0
+    with pytest.raises(ValueError, match="begun with another source"):
+        evaluate(model, (x, [0, 1, 0, 1]), source=pictures + 100, **settings)
+
+
 def test_columns_that_come_late_are_refused(tmp_path):
     table = RowTable(tmp_path / "run", 4)
     table.begin("model", {})
     table.write("model", 0, {"probs": np.ones((2, 2))})
-    with pytest.raises(ValueError, match="features comes with row 2, and the rows before have none: delete"):
+    with pytest.raises(ValueError, match="features comes with some rows and not with others, first at row 2: delete"):
         table.write("model", 2, {"probs": np.ones((2, 2)), "features": np.ones((2, 3))})
+    items = [(torch.ones(2), 1), (torch.ones(2), 1), (torch.ones(2),)]
+    with pytest.raises(ValueError, match="labels comes with some rows and not with others, first at row 2: every row"):
+        evaluate(nn.Linear(2, 2), items, batch_size=2, progress=False)
 
 
 def test_names_of_classes_do_not_contradict_the_models():
@@ -299,6 +350,8 @@ def test_names_of_classes_do_not_contradict_the_models():
     numbered = LogisticRegression().fit(x, [1, 2] * 3)
     with pytest.raises(ValueError, match="class_names has '2' at position 0, and the model calls class 1 so"):
         evaluate(numbered, (x, [1, 2] * 3), class_names=[2, 1], progress=False)
+    with pytest.raises(ValueError, match="class_names has '1' at position 0, and the model calls class 1 so"):
+        evaluate(LogisticRegression().fit(x, [0, 1] * 3), (x, [0, 1] * 3), class_names=[1, 0], progress=False)
 
 
 def test_holes_in_a_table_are_named_with_what_to_do():
@@ -324,7 +377,9 @@ def test_holes_that_a_transform_makes_are_named_by_their_place():
 def test_tables_that_hold_no_numbers_are_refused_by_name_before_a_torch_module():
     y = np.arange(3) % 2
     whole = pd.DataFrame({"a": [1, 2, 3], "b": [4, 5, 6]})
-    assert evaluate(nn.Linear(2, 2), (whole, y), progress=False).space().tolist() == [[1, 4], [2, 5], [3, 6]]
+    assert evaluate(nn.Linear(2, 2), (whole + 0.5, y), progress=False).space().tolist()[0] == [1.5, 4.5]
+    tokens = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(8, 2))
+    assert evaluate(tokens, (whole, y), progress=False).space().shape == (3, 8)  # whole numbers stay so
     for column in (["x", "y", "z"], ["1", "2", "3"], pd.to_datetime(["2020-01-01"] * 3)):
         with pytest.raises(ValueError, match="column 'b' does not hold numbers: leave it out"):
             evaluate(nn.Linear(2, 2), (whole.assign(b=column), y), progress=False)
@@ -333,8 +388,9 @@ def test_tables_that_hold_no_numbers_are_refused_by_name_before_a_torch_module()
 def test_an_encoder_of_pictures_is_refused_for_a_table_before_the_run():
     y, frame = np.arange(4) % 2, pd.DataFrame({"a": np.arange(4.0)})
     model = LogisticRegression().fit(frame, y)
-    with pytest.raises(ValueError, match="encoders need images, and this data set shows none: give source="):
-        evaluate(model, (frame, y), encoders=Mean(), progress=False)
+    for given in ({}, {"source": frame}, {"source": ["a", "b", "c", "d"]}):
+        with pytest.raises(ValueError, match="encoders need images, and this data set shows none: give source="):
+            evaluate(model, (frame, y), encoders=Mean(), progress=False, **given)
     pictures = np.zeros((4, 4, 4, 3), np.uint8)
     assert evaluate(model, (frame, y), encoders=Mean(), source=pictures, progress=False).spaces == ["features", "mean"]
 
@@ -360,16 +416,24 @@ def framed(rows):
     return pd.DataFrame({"a": rows[:, 0], "words": rows[:, 1].astype(str)})
 
 
+def pictured(rows):
+    return pd.DataFrame({"a": rows[:, 0], "picture": [np.full((40, 40), row[1]) for row in rows]})
+
+
+def middle(table):
+    return np.array([[picture[20, 20]] for picture in table["picture"]])
+
+
 def polar(rows):
     return pl.DataFrame({f"c{k}": rows[:, k // 10] for k in range(20)})
 
 
-@pytest.mark.parametrize("make", [framed, polar, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("make", [framed, pictured, polar, scipy.sparse.csr_matrix])
 def test_another_table_is_not_taken_for_the_one_that_was_begun(tmp_path, make):
     y, numbers = np.arange(20) % 2, np.arange(1.0, 41.0).reshape(20, 2)
     table, other = make(numbers), make(numbers + 1)
-    first_step = OneHotEncoder(handle_unknown="ignore") if make is framed else MaxAbsScaler()
-    model = make_pipeline(first_step, LogisticRegression()).fit(table, y)
+    first_steps = {framed: OneHotEncoder(handle_unknown="ignore"), pictured: FunctionTransformer(middle)}
+    model = make_pipeline(first_steps.get(make, MaxAbsScaler()), LogisticRegression()).fit(table, y)
     first = evaluate(model, (table, y), path=tmp_path / "run", progress=False)
     assert np.array_equal(evaluate(model, (table, y), path=tmp_path / "run", progress=False).probs, first.probs)
     with pytest.raises(ValueError, match="another data set"):

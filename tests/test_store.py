@@ -124,7 +124,9 @@ def test_columns_grow_stage_by_stage(tmp_path, on_disk):
     columns = table.columns("s")
     assert columns["b"].tolist() == [0, 1, 0, 1, 2] and columns["a/b"].sum() == 6
     with pytest.raises(ValueError, match="b changed shape at row 0"):
-        table.write("s", 0, {"b": np.ones((2, 2))})
+        table.write("s", 0, {"a/b": np.ones((2, 3)), "b": np.ones((2, 2))})
+    with pytest.raises(ValueError, match="a/b comes with some rows and not with others, first at row 2"):
+        table.write("s", 2, {"b": np.arange(3)})
 
 
 def test_rows_are_remembered_between_runs(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ class Explorer(Commands, anywidget.AnyWidget):
         self._compared: dict[tuple[Any, ...], Comparison] = {}
         self._directions: dict[str, Direction] = {}
         self._selected = np.zeros(n, dtype=bool)
-        self._slice_before: str | None = None
+        self._slices_before: deque[str | None] = deque(maxlen=100)
         self._dispatcher = Dispatcher(self.commands(), lambda content, buffers: self.send(content, buffers))
         state: dict[str, Any] = {"active_slice": next(iter(self._catalogue.known_keys()), None)}
         if height is not None:
@@ -277,7 +278,7 @@ class Explorer(Commands, anywidget.AnyWidget):
 
     @traitlets.observe("active_slice")
     def _remember_slice(self, change: dict[str, Any]) -> None:
-        self._slice_before = change["old"]  # to return to when the one in hand is removed
+        self._slices_before.append(change["old"])  # to return to when the one in hand is removed
 
     def _slice_from_browser(self, value: Any) -> str | None:
         """A view may still show a slice that another has removed: it is told which one is in hand."""
@@ -305,7 +306,7 @@ class Explorer(Commands, anywidget.AnyWidget):
         with self._guard:
             keys = self._catalogue.known_keys()
             if self.active_slice not in keys:
-                self.active_slice = next((key for key in (self._slice_before, *keys) if key in keys), None)
+                self.active_slice = next((key for key in (*reversed(self._slices_before), *keys) if key in keys), None)
         self._bump("slices")
 
     def _on_runs(self) -> None:

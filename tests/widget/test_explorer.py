@@ -468,7 +468,10 @@ def test_undoing_a_new_slice_returns_to_the_one_before(explorer: Explorer) -> No
     before = explorer.active_slice
     explorer.selection = [f"img-{i}" for i in (3, 4, 5)]
     explorer.active_slice = explorer.create_slice("mine")["key"]
-    assert len(explorer.slices) == 3
+    explorer.selection = [f"img-{i}" for i in (7, 8)]
+    explorer.active_slice = explorer.create_slice("another")["key"]
+    assert len(explorer.slices) == 4
+    explorer.undo()
     explorer.undo()
     assert explorer.active_slice == before != fingerprint(explorer.slices[0])
 
