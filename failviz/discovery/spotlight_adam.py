@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from failviz.discovery.spotlight_entropy import EntropyPenalty, charged
+from failviz.discovery.spotlight_level import SPURIOUS
 
 STEPS = 5000
 _FIRST_TAU, _FIRST_PRECISION = 1e-4, 1e-3  # of a sphere, and along each axis of an ellipsoid
@@ -113,7 +114,9 @@ class _Sphere:
 
     def kernel(self, theta: np.ndarray) -> np.ndarray:
         kind, centre, tau = self._rows.dtype.type, theta[:-1], math.exp(theta[-1])
-        self._distances = self._lengths - 2.0 * (self._rows @ centre.astype(kind)) + kind(centre @ centre)
+        with np.errstate(**SPURIOUS):
+            along = self._rows @ centre.astype(kind)
+        self._distances = self._lengths - 2.0 * along + kind(centre @ centre)
         return np.maximum(0.0, 1.0 - kind(tau) * self._distances)
 
     def gradient(self, theta: np.ndarray, pull: np.ndarray) -> np.ndarray:

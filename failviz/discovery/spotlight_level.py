@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from failviz.discovery.spotlight_size import EXACT, at_least_tau, exact_tau
 
 FLOOR = 1e-6
 """Squared distances are not resolved below this: rounding of float32, and rows that coincide with a centre."""
+
+SPURIOUS: dict[str, Any] = {"invalid": "ignore"}
+"""For products of finite float32 rows of few columns with one vector: there OpenBLAS's AVX-512 kernels also compute on
+lanes that hold anything, drop what comes of it, and leave the flag of an invalid operation behind, rarely."""
 
 N_STEPS = 60
 _N_FINAL = 20  # of the steps, at the final size
@@ -120,7 +125,8 @@ class Cloud:
 
     def distances(self, centres: np.ndarray) -> np.ndarray:
         """Squared distances, float32 (s, n)."""
-        out = centres.astype(np.float32) @ self.rows.T
+        with np.errstate(**SPURIOUS):
+            out = centres.astype(np.float32) @ self.rows.T
         out *= -2.0
         out += self._lengths
         out += np.einsum("ij,ij->i", centres, centres)[:, None].astype(np.float32)
