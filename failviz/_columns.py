@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from failviz import _checks
+from failviz._frames import column_names, is_dataframe, to_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +67,7 @@ def aligned_columns(
         "losses": frozen(losses),
         "weights": frozen(_weights(weights, n)),
         "ids": frozen(np.array(id_names, dtype=object)),
-        "metadata": as_pandas(metadata, n),
+        "metadata": _as_pandas(metadata, n),
         "class_names": None if names is None else list(names),
         "source": as_source_of(source, n),
         "model_spaces": _model_spaces(model_spaces, spaces),
@@ -75,33 +76,8 @@ def aligned_columns(
 
 
 def _embedding(values: Any, name: str) -> np.ndarray:
-    if is_dataframe(values):
-        stranger = not_numbers(values)
-        if stranger is not None:
-            raise TypeError(
-                f"{name} must hold numbers, and column {stranger!r} does not: leave it out, or encode it as numbers."
-            )
-        values = to_table(values)
-    return frozen(_checks.embedding(values, name))  # type: ignore[no-any-return]
-
-
-def not_numbers(frame: Any) -> Any:
-    """The name of the first column of a dataframe that holds neither numbers nor true and false; None where all do."""
-    return next((name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if not _is_number(dtype)), None)
-
-
-def _is_number(dtype: Any) -> bool:
-    if hasattr(dtype, "kind"):  # of numpy and pandas
-        return dtype.kind in tuple("buif")
-    return bool(dtype.is_numeric()) or str(dtype) == "Boolean"
-
-
-def to_table(frame: Any) -> np.ndarray:
-    """Array (n, d) of a dataframe of numbers, what is missing as NaN; float32 where columns differ too much for one."""
-    array: np.ndarray = frame.to_numpy()
-    if array.dtype.kind in "uif":
-        return array
-    return frame.to_numpy(dtype=np.float32, na_value=np.nan) if hasattr(frame, "iloc") else array.astype(np.float32)
+    table = to_table(values, name) if is_dataframe(values) else values
+    return frozen(_checks.embedding(table, name))  # type: ignore[no-any-return]
 
 
 def _spaces(embeddings: Any) -> dict[str, np.ndarray]:
@@ -131,30 +107,25 @@ def _feature_names(given: Any, embeddings: Any, spaces: Mapping[str, np.ndarray]
     known = {str(space): column_names(table) for space, table in tables.items()}
     if given is not None and not isinstance(given, Mapping):
         given = {next(iter(spaces)): given}
-    for space, names in ({} if given is None else given).items():
-        name, what = str(space), f"feature_names[{space!r}]"
-        if name not in spaces:
-            raise ValueError(f"feature_names names {name!r}, and the spaces are {', '.join(map(repr, spaces))}.")
-        columns, known[name] = known[name], None if names is None else list(_checks.unique_names(names, what))
-        if names is not None and len(known[name] or ()) != (d := spaces[name].shape[1]):
-            raise ValueError(f"{what} must name each of the {d} dimensions, and {len(known[name] or ())} came.")
-        if columns is not None and known[name] not in (None, columns) and set(columns) == set(known[name] or ()):
-            raise ValueError(f"{what} has the columns of the dataframe in another order: leave feature_names out.")
-        if "" in map(str.strip, known[name] or ()):
-            raise ValueError(f"{what} has a blank name: say what each dimension is called, or leave feature_names out.")
+    for key, names in (given or {}).items():
+        space = str(key)
+        if space not in spaces:
+            raise ValueError(f"feature_names names {space!r}, and the spaces are {', '.join(map(repr, spaces))}.")
+        columns, width = known[space], spaces[space].shape[1]
+        known[space] = None if names is None else _checked_names(names, f"feature_names[{key!r}]", width, columns)
     return {space: names for space, names in known.items() if names is not None}
 
 
-def column_names(table: Any) -> list[str] | None:
-    """What the columns of a dataframe are called; None where they are but numbered, and of anything else."""
-    columns = getattr(table, "columns", None)
-    return None if columns is None else telling_names(list(columns))
-
-
-def telling_names(names: list[Any]) -> list[str] | None:
-    """These names, or None where they tell nothing: none, numbers, blanks, or one twice."""
-    is_telling = all(isinstance(name, str) and name.strip() and not name.strip().isdecimal() for name in names)
-    return names if names and is_telling and len(set(names)) == len(names) else None
+def _checked_names(names: Any, what: str, width: int, columns: list[str] | None) -> list[str]:
+    """One name for each dimension of a space; `columns` are those of its dataframe, if it came as one."""
+    checked = list(_checks.unique_names(names, what))
+    if len(checked) != width:
+        raise ValueError(f"{what} must name each of the {width} dimensions, and {len(checked)} came.")
+    if columns is not None and checked != columns and sorted(checked) == sorted(columns):
+        raise ValueError(f"{what} has the columns of the dataframe in another order: leave feature_names out.")
+    if not all(map(str.strip, checked)):
+        raise ValueError(f"{what} has a blank name: say what each dimension is called, or leave feature_names out.")
+    return checked
 
 
 def _weights(weights: Any, n: int) -> np.ndarray:
@@ -196,12 +167,7 @@ def _class_names(given: Any, columns: Mapping[str, np.ndarray | None]) -> tuple[
     return tuple(sorted({value for array in by_name.values() for value in array})) or None
 
 
-def is_dataframe(thing: Any) -> bool:
-    """Whether it is a frame of pandas or polars, held in memory."""
-    return hasattr(thing, "columns") and hasattr(thing, "to_numpy") and hasattr(thing, "__len__")
-
-
-def as_pandas(metadata: Any, n: int) -> pd.DataFrame | None:
+def _as_pandas(metadata: Any, n: int) -> pd.DataFrame | None:
     """A pandas copy of any dataframe that narwhals reads, or of a dict of columns; rows go by position."""
     if metadata is None:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from failviz._columns import is_dataframe
+from failviz._frames import is_dataframe
 
 LABEL_KEYS = ("labels", "label")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, is_regressor
 
-from failviz._columns import column_names, is_dataframe, not_numbers, telling_names, to_table
 from failviz._data_items import Pairs, as_column, checked_labels, describe, numbered, split, to_array
+from failviz._frames import column_names, is_dataframe, not_numbers, telling_names, to_table
 from failviz._model_state import at_work, home_of, mean_over_tokens, weights_hash
 
 WIDEST_SPARSE = 4096
@@ -158,7 +158,7 @@ class ArrayRunner(Runner):
 def _table(inputs: Any) -> np.ndarray | None:
     """float32 (b, d) of an array, a frame or a sparse matrix of numbers, true and false included; None of all else."""
     if is_dataframe(inputs):
-        inputs = to_table(inputs) if not_numbers(inputs) is None else None
+        inputs = to_table(inputs, "features") if not_numbers(inputs) is None else None
     elif hasattr(inputs, "toarray") and inputs.shape[1] <= WIDEST_SPARSE:
         inputs = inputs.toarray()
     is_table = isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.dtype.kind in "buif"
@@ -262,10 +262,7 @@ class ModuleRunner(Runner):
         if isinstance(inputs, Mapping):
             return {name: self._moved(value) for name, value in inputs.items()}
         if is_dataframe(inputs):
-            stranger = not_numbers(inputs)
-            if stranger is not None:
-                raise ValueError(f"column {stranger!r} does not hold numbers: leave it out, or encode it as numbers.")
-            inputs = to_table(inputs)
+            inputs = to_table(inputs, "a table for a torch module")
         if isinstance(inputs, np.ndarray):
             inputs = torch.as_tensor(np.ascontiguousarray(inputs))
         if not isinstance(inputs, torch.Tensor):

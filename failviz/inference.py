@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from failviz import _checks
-from failviz._columns import is_dataframe
 from failviz._data_items import Pairs, Rows, as_column, as_items, batches, describe, fingerprint, shortened, split
+from failviz._frames import is_dataframe
 from failviz._model_runners import Runner, runner_for
 from failviz._progress import Step
 from failviz._progress import progress as bar

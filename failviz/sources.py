@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from failviz import _checks
-from failviz._columns import is_dataframe
+from failviz._frames import is_dataframe
 from failviz._pixels import CHANNELS, UnreadableExample, to_image
 
 if TYPE_CHECKING:

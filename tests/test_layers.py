@@ -11,7 +11,7 @@ import failviz
 
 ROOT = Path(failviz.__file__).parent
 LAYERS = [
-    {"_checks", "_pixels", "_statistics", "_fingerprints", "_neighbours", "_parallel", "_progress"},
+    {"_checks", "_frames", "_pixels", "_statistics", "_fingerprints", "_neighbours", "_parallel", "_progress"},
     {
         *("evaluation", "_columns", "_evaluation_format", "slices", "sources", "store", "datasets"),
         *("annotations", "_annotation_state", "changelog", "runlog", "_multilabel", "_extension"),

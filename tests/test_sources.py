@@ -186,7 +186,7 @@ def test_a_failing_data_set_is_named_not_fatal():
 
 class NoLength(Pairs):
     def __len__(self):
-        raise NotImplementedError("streams\nhave no length")
+        raise TypeError("streams\nhave no length")
 
 
 class BrokenProperty(Pairs):

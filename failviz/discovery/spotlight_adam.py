@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from failviz.discovery.spotlight_entropy import EntropyPenalty, charged
-from failviz.discovery.spotlight_level import SPURIOUS
+from failviz.discovery.spotlight_level import flags_of_product
 
 STEPS = 5000
 _FIRST_TAU, _FIRST_PRECISION = 1e-4, 1e-3  # of a sphere, and along each axis of an ellipsoid
@@ -114,9 +114,10 @@ class _Sphere:
 
     def kernel(self, theta: np.ndarray) -> np.ndarray:
         kind, centre, tau = self._rows.dtype.type, theta[:-1], math.exp(theta[-1])
-        with np.errstate(**SPURIOUS):
+        length = kind(centre @ centre)
+        with flags_of_product(length, self._lengths):
             along = self._rows @ centre.astype(kind)
-        self._distances = self._lengths - 2.0 * along + kind(centre @ centre)
+        self._distances = self._lengths - 2.0 * along + length
         return np.maximum(0.0, 1.0 - kind(tau) * self._distances)
 
     def gradient(self, theta: np.ndarray, pull: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,11 +21,6 @@ from failviz.discovery.spotlight_size import EXACT, at_least_tau, exact_tau
 
 FLOOR = 1e-6
 """Squared distances are not resolved below this: rounding of float32, and rows that coincide with a centre."""
-
-SPURIOUS: dict[str, Any] = {"invalid": "ignore"}
-"""For products of finite float32 rows of few columns with one vector: rarely (numpy 2.4 with OpenBLAS 0.3.31, 5
-columns, 1 process in 900) numpy reports an invalid operation there though every number is finite. Most likely the
-kernel computes on lanes that it drops."""
 
 N_STEPS = 60
 _N_FINAL = 20  # of the steps, at the final size
@@ -88,6 +82,16 @@ def weighted_quantile(values: np.ndarray, share: float, weights: np.ndarray) -> 
     return float(values[order[min(np.searchsorted(held, share * held[-1]), len(order) - 1)]])
 
 
+def flags_of_product(*lengths: np.ndarray) -> np.errstate:
+    """How numpy is to report a float32 product of rows of these squared lengths with one another.
+
+    Where all are finite, no operation is invalid. Yet numpy 2.4 with OpenBLAS 0.3.31 says so, in 1 process of 900, of
+    finite rows of 5 columns with one vector (the kernel most likely computes on lanes that it drops): that alone is not
+    reported. Anything else is, as numpy is set.
+    """
+    return np.errstate(invalid="ignore") if all(np.isfinite(one).all() for one in lengths) else np.errstate()
+
+
 class Cloud:
     """Scaled rows (n, d) float32 with their losses, ready for batches of centres.
 
@@ -126,11 +130,12 @@ class Cloud:
 
     def distances(self, centres: np.ndarray) -> np.ndarray:
         """Squared distances, float32 (s, n)."""
-        with np.errstate(**SPURIOUS):
+        lengths = np.einsum("ij,ij->i", centres, centres).astype(np.float32)
+        with flags_of_product(lengths, self._lengths):
             out = centres.astype(np.float32) @ self.rows.T
         out *= -2.0
         out += self._lengths
-        out += np.einsum("ij,ij->i", centres, centres)[:, None].astype(np.float32)
+        out += lengths[:, None]
         return np.maximum(out, FLOOR, out=out)
 
     def tau(

@@ -7,7 +7,14 @@ from scipy.optimize import approx_fprime
 from spotlight_cases import blobs
 
 from failviz.discovery import Spotlight
-from failviz.discovery.spotlight_level import Cloud, Scaling, level_ascent, mean_shift, squared_distances
+from failviz.discovery.spotlight_level import (
+    Cloud,
+    Scaling,
+    flags_of_product,
+    level_ascent,
+    mean_shift,
+    squared_distances,
+)
 from failviz.discovery.spotlight_size import exact_tau
 from failviz.evaluation import Evaluation
 
@@ -183,3 +190,15 @@ def test_losses_of_any_unit_give_the_same_spotlight():
     ]
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
     np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
+
+
+def test_only_products_of_finite_rows_may_not_report_an_invalid_operation():
+    finite, holes = np.ones(3, np.float32), np.array([1, np.inf, np.nan], np.float32)
+    with np.errstate(invalid="raise"):
+        with flags_of_product(finite, finite):
+            assert np.geterr()["invalid"] == "ignore" != np.geterr()["over"]
+        for lengths in ((finite, holes[:2]), (holes[1:], finite)):
+            with flags_of_product(*lengths):
+                assert np.geterr()["invalid"] == "raise"
+        with pytest.raises(FloatingPointError, match="invalid"):
+            Cloud(np.zeros((4, 5), np.float32), np.ones(4)).distances(np.full((1, 5), np.inf))
